@@ -6,8 +6,8 @@ few tokens.
 
 It finds an argument that was renamed and that the module ignores, positions that are off by one,
 and padding that is attended to, before any answer depends on them. It takes some eight forwards of
-a few tokens; fkdsl.models.check_memory remembers the result by family, versions, precision and
-device.
+a few tokens; fkdsl.models.check_memory remembers the result by family, versions, precision,
+device and processor.
 """
 
 from __future__ import annotations

@@ -6,11 +6,14 @@
 
 Matrices of ggml's formats Q4_0, Q4_1 and Q4_K keep their levels: a scale and an offset for each 32
 neighbours are what GroupedWeight has, too. Those of other formats are rounded to eight bits. Each
-is read when it is asked for, so that one at a time is held beside what is made of it.
+is read when it is asked for, so that one at a time is held beside what is made of it. The file is
+read and not mapped: where somebody cuts it short, a read can say so; a mapping ends the process.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fkdsl.base.errors import CallError
 from fkdsl.models.gguf_header import GgufHeader, GgufTensor
 from fkdsl.models.narrow_weights import CHUNK, GroupedWeight, RowWeight, Weight, fits_groups
 
@@ -45,6 +49,53 @@ NAMES = {
 Bytes = NDArray[np.uint8]
 
 
+class TensorBytes:
+    """The bytes of a file's tensors. The file is held open, so that another one under its name
+    changes nothing; where this one is changed or cut short while it is in use, CallError."""
+
+    def __init__(self, path: Path, places: Mapping[str, GgufTensor]) -> None:
+        self.path, self.places = path, places
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        self._identity = self._now()
+        if any(place.first + place.bytes > self._identity[0] for place in places.values()):
+            raise self._changed()
+
+    def rows(self, name: str, first: int = 0, count: int | None = None) -> Bytes:
+        """(count, bytes of a row) of a tensor, from its row `first` on; of a vector, which is one
+        row, too. count: None for all that follow."""
+        place = self.places[name]
+        rows = place.shape[0] if len(place.shape) == 2 else 1
+        wide = place.bytes // rows
+        raw = np.empty(
+            (rows - first if count is None else min(count, rows - first), wide), np.uint8
+        )
+        self._read(place.first + first * wide, raw)
+        return raw
+
+    def _read(self, at: int, into: Bytes) -> None:
+        left = into.reshape(-1).data
+        with self._lock:
+            self._file.seek(at)
+            while left:
+                read = self._file.readinto(left)
+                if not read:
+                    raise self._changed()
+                left = left[read:]
+            if self._now() != self._identity:
+                raise self._changed()
+
+    def _now(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    def _changed(self) -> CallError:
+        return CallError(
+            f"{self.path} was changed or cut short while it was in use",
+            "run it again with the whole file; put a new version beside it and rename it",
+        )
+
+
 class GgufWeights(Mapping[str, Weight]):
     """The weights of a file: matrices RowWeight or GroupedWeight, vectors float32. four: whether
     formats of four bits stay in these; else they are rounded to eight."""
@@ -52,7 +103,8 @@ class GgufWeights(Mapping[str, Weight]):
     def __init__(
         self, path: Path, places: Mapping[str, GgufTensor], heads: Mapping[str, int], four: bool
     ) -> None:
-        self.path, self.places, self.four = path, places, four
+        self.places, self.four = places, four
+        self.bytes = TensorBytes(path, places)
         self.heads = heads
         """By name of a matrix whose rows are in ggml's order, how many heads it has."""
 
@@ -82,23 +134,17 @@ class GgufWeights(Mapping[str, Weight]):
     def __getitem__(self, name: str) -> Weight:
         place = self.places[name]
         if len(place.shape) == 1:
-            return _numbers(place, self.bytes(name))[0]
+            return _numbers(place, self.bytes.rows(name))[0]
         weight: Weight
         if self.four and place.kind in FOUR_BITS and fits_groups(place.shape):
-            weight = FOUR_BITS[place.kind](self.bytes(name))
+            weight = FOUR_BITS[place.kind](self.bytes.rows(name))
         else:
-            rows, raw = max(1, CHUNK // place.shape[1]), self.bytes(name)
+            rows = max(1, CHUNK // place.shape[1])
             weight = RowWeight.of_chunks(
-                _numbers(place, raw[first : first + rows]) for first in range(0, len(raw), rows)
+                _numbers(place, self.bytes.rows(name, first, rows))
+                for first in range(0, place.shape[0], rows)
             )
         return weight.rows(self._order(name, place.shape[0])) if name in self.heads else weight
-
-    def bytes(self, name: str) -> Bytes:
-        """(rows, bytes of a row) of a tensor, mapped from the file."""
-        place = self.places[name]
-        rows = place.shape[0] if len(place.shape) == 2 else 1
-        raw = np.memmap(self.path, np.uint8, "r", place.first, (rows, place.bytes // rows))
-        return raw
 
     def _order(self, name: str, rows: int) -> Tensor:
         """(rows,) for each row in transformers' order, which row of the file it is: in the file the
@@ -137,10 +183,11 @@ class GgufEmbedding:
     """The vectors of tokens, each de-quantised when it is looked up: float32."""
 
     def __init__(self, weights: GgufWeights, name: str = "model.embed_tokens.weight") -> None:
-        self.place, self.raw = weights.places[name], weights.bytes(name)
+        self.place, self.bytes, self.name = weights.places[name], weights.bytes, name
 
     def __call__(self, ids: Tensor) -> Tensor:
-        return _numbers(self.place, self.raw[ids.numpy()])
+        rows = [self.bytes.rows(self.name, i, 1) for i in ids.tolist()]
+        return _numbers(self.place, np.concatenate(rows))
 
 
 def _readable(place: GgufTensor) -> bool:

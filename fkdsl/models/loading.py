@@ -15,7 +15,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.check_memory import remember_check, remembered_check
 from fkdsl.models.checked import PROBE_TOKENS, cache_error, reference_rows
 from fkdsl.models.compat import TESTED_VERSIONS, CacheUnknown
-from fkdsl.models.compat.kernels import multiplies_bfloat16
+from fkdsl.models.compat.kernels import instructions, multiplies_bfloat16
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_model import DecoderModel, decoder_from_files
 from fkdsl.models.decoder_weights import has_decoder_form
@@ -315,7 +315,10 @@ def _uncached(
 
 
 def check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
-    """Everything but the weights that may decide whether a way to run a module is correct."""
+    """Everything but the weights that may decide whether a way to run a module is correct. A cache
+    folder may be shared by machines, and a kernel may be wrong on one of them alone."""
+    device = module.device.type
+    gpu = torch.cuda.get_device_name(module.device) if device == "cuda" else ""
     kinds = getattr(module.config.get_text_config(decoder=True), "layer_types", None) or ()
     return {
         "family": module.config.model_type,
@@ -324,7 +327,8 @@ def check_key(module: Any, precision: str | None, dtype: str) -> dict[str, str]:
         "decoder": str(precision is not None and has_decoder_form(module.config)),
         "precision": precision or "as it is",
         "dtype": dtype,
-        "device": module.device.type,
+        "device": f"{device} {gpu}".strip(),
+        "processor": instructions(),
         **{name: version(name) for name in ("transformers", "torch", "fkdsl")},
     }
 

@@ -9,8 +9,10 @@ place of packing them: they cost it neither time nor memory of its own.
 <root>/packed/smollm2-float32.safetensors: fkdsl's cache has one such file for each model of its own
 and each precision, as large as the weights, and a new one takes the place of an old one. It is
 safetensors of plain bytes; nothing else in it is trusted. A file is used if its maps are of weights
-with the same digest, and packed in the layout that this machine and this torch use; else they are
-packed again. Where it cannot be written, nothing happens.
+with the same digest, and packed in the layout that this machine and this torch use. A map is used
+if its bytes have the checksum that was written with them, which takes 0.04 s for 538 MB: a disk
+that fails, or a part of the file that never reached it, would give wrong probabilities without a
+word. What is not used is packed again. Where the file cannot be written, nothing happens.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from torch import Tensor
 from fkdsl.models.cache import cache_root, make_private
 from fkdsl.models.compat import packed_memory
 
-FORMAT = "fkdsl packed maps 1"
+FORMAT = "fkdsl packed maps 2"
 PAGE = 4096
-"""The bytes begin at a multiple of it, so that maps are aligned as if they had been allocated."""
+"""The bytes begin at a multiple of it, so that maps are aligned as if they had been allocated; a
+checksum is of the sums of such pieces."""
 SPARE = 1 << 30
 """Bytes that must stay free on the disk for a file to be written."""
 
@@ -47,6 +50,7 @@ class PackedFile:
         self.path, self.digest, self.dtype = path, digest, dtype
         self._memory: dict[str, Tensor] = {}
         self._layouts: dict[str, str] = {}
+        self._sums: dict[str, str] = {}
         self._maps: dict[str, Tensor] = {}
         self._added = False
         self._open()
@@ -62,15 +66,17 @@ class PackedFile:
                 facts = file.metadata() or {}
                 if (facts.get("format"), facts.get("weights")) != (FORMAT, self.digest):
                     return
-                layouts = json.loads(facts["layouts"])
-                self._layouts = {str(key): str(layout) for key, layout in layouts.items()}
+                self._layouts, self._sums = (
+                    {str(key): str(text) for key, text in json.loads(facts[name]).items()}
+                    for name in ("layouts", "sums")
+                )
                 self._memory = {key: file.get_tensor(key) for key in self._layouts}
         except (OSError, SafetensorError, ValueError, KeyError, AttributeError, RecursionError):
             self._memory = {}
 
     def take(self, key: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
         """(a packed weight of the file, what must live as long as it); None if the file has none of
-        the name, of these sizes (out, in), and in today's layout."""
+        the name, of these sizes (out, in), in today's layout and undamaged."""
         memory = self._memory.get(key)
         if memory is None or memory.dtype != torch.uint8 or memory.dim() != 1:
             return None
@@ -79,6 +85,8 @@ class PackedFile:
         try:
             packed = packed_memory.over(memory, shape, self.dtype)
         except (RuntimeError, ValueError):
+            return None
+        if self._sums.get(key) != checksum(memory):
             return None
         self._maps[key] = packed
         return packed, memory
@@ -122,14 +130,21 @@ class PackedFile:
         return sum(len(packed_memory.bytes_of(packed)) for packed in self._maps.values())
 
     def _write(self, path: Path) -> None:
-        layouts, at = {}, 0
+        layouts, sums, at = {}, {}, 0
         header: dict[str, Any] = {}
         for key, packed in self._maps.items():
             layouts[key] = _digest(packed_memory.layout_of(packed))
-            end = at + len(packed_memory.bytes_of(packed))
+            raw = packed_memory.bytes_of(packed)
+            sums[key] = checksum(torch.frombuffer(raw, dtype=torch.uint8))
+            end = at + len(raw)
             header[key] = {"dtype": "U8", "shape": [end - at], "data_offsets": [at, end]}
             at = end
-        facts = {"format": FORMAT, "weights": self.digest, "layouts": json.dumps(layouts)}
+        facts = {
+            "format": FORMAT,
+            "weights": self.digest,
+            "layouts": json.dumps(layouts),
+            "sums": json.dumps(sums),
+        }
         text = json.dumps({"__metadata__": facts, **header}).encode()
         text += b" " * (-(8 + len(text)) % PAGE)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -139,6 +154,18 @@ class PackedFile:
             # A machine that loses power must not be left with a file of zeros under the final name.
             file.flush()
             os.fsync(file.fileno())
+
+
+def checksum(memory: Tensor) -> str:
+    """A checksum of bytes, (a multiple of 8,) uint8: the digest of the sums of each PAGE bytes as
+    whole numbers. It takes as long as reading them, which a digest of all bytes would not; it finds
+    any one number that has changed and any pages that are missing or exchanged, and not an
+    intended change."""
+    words = memory.view(torch.int64)
+    whole = len(words) - len(words) % (PAGE // 8)
+    pages = words[:whole].view(-1, PAGE // 8).sum(dim=1)
+    sums = torch.cat((pages, words[whole:]))
+    return _digest(sums.numpy().tobytes())
 
 
 def _digest(layout: bytes) -> str:

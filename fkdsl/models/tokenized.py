@@ -147,7 +147,10 @@ def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogP
     if stays(logits.device):
         return _left_on_device(logits, rows)
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    log_p = torch.log_softmax(logits.to(wide), dim=-1).cpu().numpy()
+    log_probs = torch.log_softmax(logits.to(wide), dim=-1)
+    # The normaliser of a long row in float32 is off by some 1e-5, which would add up over a text.
+    total = log_probs.exp().sum(-1, keepdim=True, dtype=torch.float64)
+    log_p = (log_probs - total.log().to(wide)).cpu().numpy()
     if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
         raise not_a_number()
     return split_by_row(log_p, rows)

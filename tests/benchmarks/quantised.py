@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from decoding import PROGRAM, PROMPT, Drawn
 from gguf_formats import FORMATS, gguf_of
-from precision import PROMPTS
+from precision import PROMPTS, normalised
 from report import machine, table
 
 import fkdsl
@@ -170,7 +170,7 @@ def closeness(args: argparse.Namespace) -> None:
     for k, prompt in enumerate(PROMPTS):
         rng, context = KeyedRng(k), reference.start(prompt)
         for _ in range(args.tokens):
-            row = reference.log_probs([context])[0].astype(np.float64)
+            row = normalised(reference.log_probs([context])[0])
             truth.append(row)
             ends.append(context.tokens)
             context = reference.extend(context, (rng.choice(np.exp(row)),))
@@ -178,7 +178,7 @@ def closeness(args: argparse.Namespace) -> None:
     for name in (*args.formats, *args.own):
         engine = CachedTransformer(loaded(name))
         contexts = [engine.extend(engine.root, ids) for ids in ends]
-        found = [engine.log_probs([context])[0].astype(np.float64) for context in contexts]
+        found = [normalised(engine.log_probs([context])[0]) for context in contexts]
         pairs = list(zip(truth, found, strict=True))
         kl = [float((np.exp(p) * (p - q)).sum()) for p, q in pairs]
         apart = [float(np.abs(np.exp(p) - np.exp(q)).max()) for p, q in pairs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import gguf
@@ -14,7 +15,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.models import gguf_decoder
 from fkdsl.models.decoder_model import DecoderModel
 from fkdsl.models.gguf_header import read_header
-from fkdsl.models.gguf_weights import FOUR_BITS
+from fkdsl.models.gguf_weights import FOUR_BITS, TensorBytes
 from fkdsl.models.interface import ForwardRow
 from fkdsl.models.linear import packs
 from fkdsl.models.narrow_linear import Int4Linear, Int8Linear
@@ -97,6 +98,39 @@ def test_a_file_that_is_cut_off_is_a_clear_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CallError, match="not a sound gguf file"):
         load_model(str(path), dtype="int4")
+
+
+@pytest.mark.parametrize("changed", ["cut", "written over"])
+def test_a_file_that_changes_while_it_is_in_use_is_a_clear_error(tmp_path, changed):
+    """Of a mapped file that is cut short a read would end the process."""
+    path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
+    model = load_model(str(path), dtype="int4")
+    expected = rows_of(model)
+    (tmp_path / "new").write_bytes(bytes(100))
+    raw = path.read_bytes()
+    os.replace(tmp_path / "new", path)  # another file under its name is none of ours
+    assert (rows_of(model) == expected).all()
+    path.write_bytes(raw)
+    model = load_model(str(path), dtype="int4")
+    place = read_header(path, "w").places["token_embd.weight"]
+    if changed == "cut":
+        os.truncate(path, place.first + 8)
+    else:
+        path.write_bytes(raw[: place.first] + bytes(len(raw) - place.first))
+    with pytest.raises(CallError, match=r"w\.gguf was changed or cut short while it was in use"):
+        rows_of(model)
+
+
+def test_a_file_that_is_cut_short_before_its_tensors_are_read_is_a_clear_error(tmp_path):
+    path = tiny_gguf(tmp_path / "w.gguf", "Q4_1")
+    places = read_header(path, "w").places
+    whole = TensorBytes(path, places)
+    os.truncate(path, path.stat().st_size - 100)
+    with pytest.raises(CallError, match="cut short"):
+        TensorBytes(path, places)
+    last = max(places, key=lambda name: places[name].first)
+    with pytest.raises(CallError, match="cut short"):
+        whole.rows(last)
 
 
 @pytest.mark.parametrize(

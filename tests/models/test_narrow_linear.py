@@ -65,6 +65,13 @@ def test_four_bits_keep_levels_and_round_to_bfloat16():
     assert (f.weights, f.weight_bytes) == (OUT * IN, OUT * IN // 2 + OUT * IN // GROUP * 4)
 
 
+def test_weights_of_four_bits_that_are_packed_in_parts_are_those_that_are_packed_whole(monkeypatch):
+    levels = torch.randint(0, 16, (5 * 64 + 16, 64), generator=torch.Generator().manual_seed(1))
+    whole = kernels.pack_four_bits(levels.to(torch.uint8))
+    monkeypatch.setattr(kernels, "PACKED_AT_ONCE", 2 * 64 * 64)
+    assert kernels.pack_four_bits(levels.to(torch.uint8)).equal(whole)
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_a_row_is_the_same_to_the_last_bit_alone_and_among_others(precision):
     if not linear.packs(precision):

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from fkdsl.models import packed_file
 from fkdsl.models.compat import packed_memory
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_weights import DecoderShape, WeightsFile
@@ -98,7 +99,9 @@ def test_other_weights_and_other_layouts_are_packed_anew_and_take_its_place(path
     assert len(list(path.parent.glob("*.safetensors"))) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "words", "sizes", "kinds"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "words", "sizes", "kinds", "bit", "zeros", "exchanged", "no sums"]
+)
 def test_a_damaged_file_costs_nothing_but_the_packing(path, dtype, damage):
     expected = saved(path, dtype)
     raw = path.read_bytes()
@@ -111,9 +114,19 @@ def test_a_damaged_file_costs_nothing_but_the_packing(path, dtype, damage):
         header["model.norm"] = first
     if damage == "kinds":
         header["__metadata__"]["layouts"] = "[1, 2]"
+    if damage == "no sums":
+        del header["__metadata__"]["sums"]
+    at, page = 8 + n, packed_file.PAGE
+    body = raw[at:]
+    if damage == "bit":  # the lowest of a weight in the middle of the head
+        body = bytes([*body[: 4 * page], body[4 * page] ^ 1, *body[4 * page + 1 :]])
+    if damage == "zeros":  # a page that never reached the disk
+        body = bytes(page) + body[page:]
+    if damage == "exchanged":
+        body = body[page : 2 * page] + body[:page] + body[2 * page :]
     text = json.dumps(header).encode()
     damaged = {"cut": raw[:-100], "empty": b"", "words": b"no tensors here"}
-    path.write_bytes(damaged.get(damage, len(text).to_bytes(8, "little") + text + raw[8 + n :]))
+    path.write_bytes(damaged.get(damage, len(text).to_bytes(8, "little") + text + body))
     packed = PackedFile(path, "one", dtype)
     assert logits_of(decoder_of(weights_of(1), dtype, packed)).equal(expected)
     packed.save()

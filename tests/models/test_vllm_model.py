@@ -5,6 +5,8 @@ the laws of both."""
 import gc
 import random
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.vllm import VllmError
 from fkdsl.models.vllm.check import verify_rows
 from fkdsl.models.vllm.model import VllmModel
+from fkdsl.models.vllm.session import SessionEngine, StepError
 from tests.engine.tiny import V, letters
 from tests.models.session_engine import ScriptedEngine, row_of, scripted
 
@@ -202,6 +205,93 @@ def test_an_interrupt_comes_after_the_step_in_which_it_was_sent_and_leaves_no_se
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     (result,) = model.forward([ForwardRow(None, text, (11,))])
     assert np.abs(result.log_probs[0] - law(text)).max() <= 1e-5
+
+
+HANGS = """
+import ctypes, os, signal, sys, threading, time
+from fkdsl.models.vllm import interrupts
+
+interrupts.GRACE = 0.2
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+read, write = os.pipe()
+os.set_blocking(write, False)
+signal.set_wakeup_fd(write)
+
+def press():
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)  # impatient: too early to count
+    time.sleep(0.6)
+    print(os.read(read, 9), flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+
+for hangs in (False, True):
+    try:
+        with interrupts.interrupts_wait():
+            if not hangs:
+                os.kill(os.getpid(), signal.SIGINT)
+                continue
+            threading.Thread(target=press, daemon=True).start()
+            lock, library = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+            library.pthread_mutex_lock(lock)
+            library.pthread_mutex_lock(lock)  # for ever, in code that is not Python's
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def test_a_step_that_hangs_says_so_and_can_be_ended():
+    command = [sys.executable, "-c", HANGS]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 130
+    assert ran.stdout == f"interrupted\n{bytes([signal.SIGUSR1])}\n"
+    assert ran.stderr.count("Ctrl-C once more ends the process") == 1
+
+
+class Broken(ScriptedEngine):
+    """It fails in its second step, and does not end requests afterwards."""
+
+    def step(self):
+        result = super().step()
+        if self.steps >= 2:
+            raise StepError("CUDA out of memory")
+        return result
+
+    def close(self, names):
+        super().close(names)
+        if names and self.steps >= 2:
+            raise StepError("no request of that name")
+
+
+def test_a_step_that_fails_is_told_where_its_requests_cannot_be_ended_either():
+    model = VllmModel(Broken(budget=4), letters("broken", 128))
+    for _ in range(2):
+        with pytest.raises(StepError, match="CUDA out of memory"):
+            model.forward([ForwardRow(None, tuple(range(1, 13)), (11,))])
+        assert model.sessions == model.engine.sessions == 0
+
+
+class Unready:
+    """Of vLLM's core, what fails: everything."""
+
+    def step_fn(self):
+        raise RuntimeError("CUDA out of memory")
+
+    def abort_requests(self, names):
+        raise KeyError(names)
+
+    def post_step(self, model_executed):
+        raise AssertionError("nothing was executed")
+
+
+def test_what_failed_first_is_what_an_engine_says_from_then_on():
+    engine = object.__new__(SessionEngine)
+    engine._core, engine._sampling, engine._failure = Unready(), {"1": None, "2": None}, None
+    for call in (engine.step, lambda: engine.close(["1"]), engine.step):
+        with pytest.raises(StepError, match="CUDA out of memory"):
+            call()
+    assert list(engine._sampling) == ["2"]
 
 
 class Swapped(ScriptedEngine):

@@ -120,6 +120,19 @@ def test_a_computed_list_that_holds_no_stop_is_a_mistake_at_the_users_line(given
     assert (found.code, found.span.text) == ("FK412", "s ~ text(lm, until=ends, max_tokens=3)")
 
 
+@pytest.mark.parametrize("draw", ["text(lm, max_tokens=n)", "word(lm, max_tokens=n - 1 + 1)"])
+def test_a_text_of_fewer_than_no_tokens_is_a_mistake_at_the_users_line(draw):
+    head = 'model m = table:\n    "" -> "a": 0.5, ".": 0.5\n\nprogram p(n: int) -> str:\n'
+    body = f'    lm = prompt("")\n    s ~ {draw}\n    return s\n'
+    with pytest.raises(fkdsl.ProgramError) as error:
+        fkdsl.parse(head + body)(n=-1).run(particles=2)
+    (found,) = error.value.diagnostics
+    assert (found.code, found.span.text) == ("FK402", f"s ~ {draw}")
+    assert "max_tokens=-1" in found.message
+    (answer,) = fkdsl.parse(head + body)(n=0).run(particles=2).posterior
+    assert answer.value == ""
+
+
 def test_a_stop_that_is_no_text_is_a_mistake():
     source = program("ends", before='    ends = parse_json("[1]")\n')
     with pytest.raises(fkdsl.ProgramError) as error:

@@ -13,6 +13,7 @@ four bits have none, and are refused.
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from typing import Any
@@ -69,9 +70,17 @@ GROUP, OUTPUTS = 32, 16
 many."""
 
 
+PACKED_OUTPUTS = 64
+"""In four bits so many outputs lie side by side, half as many on some processors."""
+PACKED_AT_ONCE = 1 << 22
+"""How many levels are packed at a time: the operator wants four bytes for each."""
+
+
 def pack_four_bits(levels: Tensor) -> Tensor:
     """Weights (out, in) as levels from 0 to 15, in the layout of `linear_four_bits`."""
-    return _tensor(torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.to(torch.int32), 1))
+    rows = max(1, PACKED_AT_ONCE // levels.shape[1] // PACKED_OUTPUTS) * PACKED_OUTPUTS
+    pack = torch.ops.aten._convert_weight_to_int4pack_for_cpu
+    return torch.cat([_tensor(pack(part.to(torch.int32), 1)) for part in levels.split(rows)])
 
 
 def group_scales(scale: Tensor, low: Tensor) -> Tensor:
@@ -174,6 +183,15 @@ def multiplies_bfloat16() -> bool:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
         return False
+
+
+def instructions() -> str:
+    """What decides, on this processor and with these settings, which kernels torch and oneDNN take:
+    torch's probes that say yes, and the variables that keep them to older instructions."""
+    probes = [n for n in dir(torch.cpu) if n.startswith("_is_") and getattr(torch.cpu, n)()]
+    taken = torch.backends.cpu.get_cpu_capability()
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return " ".join([platform.machine(), taken, *sorted(probes), most]).strip()
 
 
 @cache

@@ -16,6 +16,7 @@ import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
@@ -26,7 +27,7 @@ from fkdsl.base.errors import CallError, InternalError
 from fkdsl.models.interface import ForwardResult, ForwardRow, LogProbRows, Past
 from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
 from fkdsl.models.vllm.interrupts import interrupts_wait
-from fkdsl.models.vllm.session import SessionEngine
+from fkdsl.models.vllm.session import SessionEngine, StepError
 
 FULL = 0.9
 """The part of vLLM's memory for keys and values above which sessions that wait are ended."""
@@ -183,7 +184,9 @@ class VllmModel(TokenizedModel):
             with interrupts_wait():
                 return self._results(rows, finished)
         except BaseException:
-            self._end([s for s, owner in self._owners.items() if owner is None])
+            # A vLLM that has failed may not end requests any more. The caller is told the cause.
+            with suppress(StepError):
+                self._end([s for s, owner in self._owners.items() if owner is None])
             raise
 
     def _begin(self, rows: Sequence[ForwardRow]) -> list[_Feeding]:

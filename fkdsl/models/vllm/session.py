@@ -17,7 +17,8 @@ and values until further tokens come, which take the sampled token's place.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import finalize
@@ -58,7 +59,7 @@ class StepDone:
 
 
 class StepError(VllmError):
-    """vLLM failed in a forward. reason: what it says."""
+    """vLLM failed. reason: what it says."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -165,28 +166,39 @@ class SessionEngine:
         it fails, and from then on: what vLLM has cached is not to be relied on any more."""
         if self._failure is not None:
             raise StepError(self._failure)
-        try:
+        with self._failures():
             outputs, worked = self._core.step_fn()
             self._core.post_step(model_executed=worked)
-        except Exception as error:  # of any kind: out of memory, an operator that is not there
-            self._failure = str(error)[:300] or repr(error)
-            raise StepError(self._failure) from error
         mine = outputs.get(0) if outputs else None
         ready = [o.request_id for o in (mine.outputs if mine else ()) if o.new_token_ids]
         return StepDone(ready, worked)
 
     def logits(self, names: Sequence[str]) -> torch.Tensor:
         """(len(names), V) the logits of sessions that were ready after the latest step."""
-        replies = self._core.model_executor.collective_rpc(fetch, args=(list(names), self._remote))
+        with self._failures():
+            args = (list(names), self._remote)
+            replies = self._core.model_executor.collective_rpc(fetch, args=args)
         logits: torch.Tensor = next(reply for reply in replies if reply is not None)
         return logits
 
     def close(self, names: Sequence[str]) -> None:
-        """Ends sessions. vLLM may still find their keys and values by their tokens."""
+        """Ends sessions. vLLM may still find their keys and values by their tokens. Raises
+        StepError where it does not end them."""
         for name in names:
             del self._sampling[name]
         if names:
-            self._core.abort_requests(list(names))
+            with self._failures():
+                self._core.abort_requests(list(names))
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Makes what vLLM raises in it a StepError, and the last that it does. Of any kind: out of
+        memory, an operator that is not there."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = self._failure or str(error)[:300] or repr(error)
+            raise StepError(self._failure) from error
 
     @property
     def sessions(self) -> int:

@@ -246,6 +246,14 @@ def stops(until: Any) -> tuple[str, ...]:
     return stops_of(texts)
 
 
+@pure(".token_limit", [Parameter("max_tokens", INT)], INT)
+def token_limit(max_tokens: int) -> int:
+    """How many tokens a text has at most, as a program gives it."""
+    if max_tokens < 0:
+        raise BuiltinError(f"a text of max_tokens={max_tokens}", "give 0 or more")
+    return max_tokens
+
+
 @pure(".stop_in", [S, Parameter("stops", List(STR))], INT)
 def stop_in(s: str, stops: tuple[str, ...]) -> int:
     """The index at which the first stop in the text begins; -1 if there is none."""
