@@ -231,7 +231,7 @@ def test_no_prefix_of_an_accepted_text_is_refused_its_own_tokens(
 ):
     whole = {**schema, "$defs": {"r": NODE}} if isinstance(schema, dict) else schema
     language = JsonText(json.dumps(whole), order=order)
-    bounds = completion_bounds(language, until, vocabulary)
+    bounds = completion_bounds((language,), until, vocabulary)
     if mistake(language) or bounds is None:
         return
     ids = an_accepted_text(data, GrammarMasks(language, until, vocabulary))
@@ -290,4 +290,4 @@ def test_a_schema_too_large_to_be_outlined_is_looked_ahead_in_as_before():
     wide = {"enum": [f"value {i}" for i in range(6_000)]}
     language = JsonText(json.dumps(wide))
     assert outline_of(language) is None
-    assert bounds_module.completion_bounds(language, "", CHARACTERS) is None
+    assert bounds_module.completion_bounds((language,), "", CHARACTERS) is None

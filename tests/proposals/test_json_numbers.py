@@ -74,6 +74,13 @@ def test_the_measure_is_that_of_the_program_as_written(test, monkeypatch):
         assert_same_masses(found, written)
 
 
+def whole_numbers(schema):
+    """Those within the bounds of a schema, beside which `-0` may stand."""
+    bounds, *zero = schema.get("anyOf", [schema])
+    assert not zero or bounds["minimum"] <= 0 <= bounds["maximum"]
+    return range(bounds["minimum"], bounds["maximum"] + 1)
+
+
 @pytest.mark.parametrize("first", ["a", "b"])
 @pytest.mark.parametrize("compared", ["lt", "le", "gt", "ge", "eq"])
 def test_a_narrowed_schema_has_all_pairs_that_pass_and_with_single_numbers_no_others(
@@ -94,10 +101,7 @@ def test_a_narrowed_schema_has_all_pairs_that_pass_and_with_single_numbers_no_ot
                 narrowed = narrowed_schema(schema, [JsonNumbers(terms, compared, bound)])
             found = set()
             for option in narrowed.get("anyOf", [narrowed]):
-                ends = option["properties"]
-                found |= set(
-                    product(*(range(ends[k]["minimum"], ends[k]["maximum"] + 1) for k in "ab"))
-                )
+                found |= set(product(*(whole_numbers(option["properties"][k]) for k in "ab")))
             assert found == expected if most == 256 and expected else found >= expected
 
 
@@ -114,13 +118,35 @@ def test_what_schemas_cannot_be_narrowed_by_is_left():
         assert narrowed_schema(schema, less) == schema
     fraction = {"properties": {"a": {"type": "number"}}}
     assert narrowed_schema(fraction, [JsonNumbers(((("a",), 2),), "gt", 5)]) == fraction
-    # `-0` is a whole number, but none with bounds unless they are on both sides of 0.
-    around = {"properties": {"a": {"type": "integer", "minimum": -9, "maximum": 9}}}
-    assert narrowed_schema(around, [JsonNumbers(((("a",), 1),), "ge", 0)]) == around
-    assert narrowed_schema(around, [JsonNumbers(((("a",), 1),), "lt", 5)]) != around
     free = {"properties": {k: {"type": "integer"} for k in "ab"}}
-    for comparison in (*less, JsonNumbers(((("a",), 1),), "lt", 5)):
-        assert narrowed_schema(free, [comparison]) == free
+    assert narrowed_schema(free, less) == free
+    referring = {"type": "integer", "allOf": [{"$ref": "#/$defs/n"}]}
+    schema = {"properties": {"a": referring}, "$defs": {"n": {"maximum": 9}}}
+    assert narrowed_schema(schema, [JsonNumbers(((("a",), 1),), "lt", 5)]) == schema
+
+
+OWN_BOUNDS = [{}, {"minimum": -2, "maximum": 2}, {"minimum": -2, "maximum": 0}, {"minimum": 0},
+              {"maximum": 2}, {"enum": [0, 1]}, {"multipleOf": 3}]  # fmt: skip
+
+
+@pytest.mark.parametrize("bounds", OWN_BOUNDS, ids=str)
+@pytest.mark.parametrize("test", ["v.a >= 0", "v.a < 1", "v.b <= v.a"])
+def test_minus_zero_is_a_number_beside_a_comparison_where_the_schema_lets_it_be(bounds, test):
+    """llguidance lets it be one within some bounds, and not within others that have 0."""
+    number = {"type": "integer", **bounds}
+    schema = {"type": "object", "properties": {"a": number, "b": number},
+              "required": ["a", "b"], "additionalProperties": False}  # fmt: skip
+    lines = ['"" -> "{\\"a\\":": 1', '":" -> "-": 0.5, "0": 0.3, "1": 0.2',
+             '"-" -> "0": 0.7, "1": 0.3', '"0" -> ",\\"b\\":": 0.5, "}": 0.5',
+             '"1" -> ",\\"b\\":": 0.5, "}": 0.5', '"}" -> EOS: 1']  # fmt: skip
+    table = "model m = table:\n    " + "\n    ".join(lines) + "\n\n"
+    text = table + TABLE.split("\n\n")[1].replace("TEST", test)
+    program = fkdsl.parse(text.replace("SCHEMA", json.dumps(schema, separators=(",", ":"))))
+    written = exact_measure(program.without()().feynman_kac())
+    assert_same_masses(exact_measure(program().feynman_kac()), written)
+    assert any('"a":-0' in state for state in written) == (
+        bounds in OWN_BOUNDS[:3] + OWN_BOUNDS[6:]
+    )
 
 
 def test_a_number_with_an_exponent_is_compared_too():

@@ -63,5 +63,5 @@ def test_what_stands_before_counts_for_the_tokens_that_are_left():
 
 def test_a_stop_before_the_text_ends_nothing():
     language = JsonText('{"const": [1]}', before="[\n")
-    assert completion_bounds(language, "\n", V) is None
+    assert completion_bounds((language,), "\n", V) is None
     assert masks(language, (), 4, "\n")[0]

@@ -84,9 +84,11 @@ def _algebra(symbols: int) -> Algebra:
     return CutAlgebra(symbols, parts=EXPLORED_PARTS)
 
 
-def _followed(outline: Outline, stops: tuple[str, ...]) -> tuple[Automaton | None, bool]:
+def _followed(
+    outline: Outline, stops: tuple[str, ...], strictly: bool
+) -> tuple[Automaton | None, bool]:
     """(an automaton that is explored whole, None if there is none; whether it follows the outline
-    all the way)."""
+    all the way). strictly: whether all rules must be followed but those without end."""
 
     def explored(depth: int | None, counted: frozenset[str]) -> Automaton | None:
         language = Outlined(outline, stops, depth, counted)
@@ -106,7 +108,7 @@ def _followed(outline: Outline, stops: tuple[str, ...]) -> tuple[Automaton | Non
         deepest = automaton or deepest
         if automaton is None or automaton.size > DEEPENED:
             break
-    for depth in (2, 1):
+    for depth in () if strictly else (2, 1):
         deepest = deepest or explored(depth, frozenset(outline.rules))
     return deepest, False
 
@@ -114,15 +116,20 @@ def _followed(outline: Outline, stops: tuple[str, ...]) -> tuple[Automaton | Non
 class CompletionBounds:
     """The bounds of one outline over one vocabulary, for texts that end before a stop. by_tokens,
     by_characters: the masks of the two automata, None where there is none. before: what stands
-    before the text."""
+    before the text. strictly: see _followed."""
 
     def __init__(
-        self, outline: Outline, until: Until, vocabulary: Vocabulary, before: str = ""
+        self,
+        outline: Outline,
+        until: Until,
+        vocabulary: Vocabulary,
+        before: str = "",
+        strictly: bool = False,
     ) -> None:
         stops = stops_of(until)
         self.by_tokens: RegularMasks | None = None
         self.by_characters: ShortestTexts | None = None
-        automaton, whole = _followed(outline, stops)
+        automaton, whole = _followed(outline, stops, strictly)
         if automaton is not None:
             automaton.merge_states()
             self.by_tokens = RegularMasks(automaton, vocabulary, before)
@@ -151,12 +158,17 @@ def longest_token(vocabulary: Vocabulary) -> int:
 
 @lru_cache(maxsize=64)
 def completion_bounds(
-    language: Language, until: Until, vocabulary: Vocabulary
+    languages: tuple[Language, ...], until: Until, vocabulary: Vocabulary
 ) -> CompletionBounds | None:
-    """The bounds of a schema or grammar, made once; None where nothing is known."""
-    outline = outline_of(language)
-    before = language.before if isinstance(language, JsonText | GrammarText) else ""
-    # The stops of an outline end its texts, wherever they stand.
-    if outline is None or any(stop in before for stop in stops_of(until)):
-        return None
-    return CompletionBounds(outline, until, vocabulary, before)
+    """The bounds of the first of some schemas or grammars whose outline is followed, or of the
+    last, made once; None where nothing is known."""
+    for language in languages:
+        outline, is_last = outline_of(language), language == languages[-1]
+        before = language.before if isinstance(language, JsonText | GrammarText) else ""
+        # The stops of an outline end its texts, wherever they stand.
+        if outline is None or any(stop in before for stop in stops_of(until)):
+            continue
+        bounds = CompletionBounds(outline, until, vocabulary, before, strictly=not is_last)
+        if bounds.by_tokens is not None or is_last:
+            return bounds
+    return None

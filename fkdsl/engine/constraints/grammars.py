@@ -69,7 +69,8 @@ class GrammarMasks:
     Likewise a token whose last bytes begin a character is allowed if the text is complete before
     that character: where the budget of tokens ends, an unfinished character is held back.
 
-    outlined: a language that has all of its texts, of which the outline is made; its own if None.
+    outlined: languages that have all of its texts, of the first of which that can be followed the
+    outline is made; its own if there are none.
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class GrammarMasks:
         language: Language,
         until: Until,
         vocabulary: Vocabulary,
-        outlined: Language | None = None,
+        outlined: tuple[Language, ...] = (),
     ) -> None:
         self.lock = threading.RLock()
         self.language, self.vocabulary = language, vocabulary
-        self.outlined = outlined or language
+        self.outlined = outlined or (language,)
         self.until = until
         stops = stops_of(until)
         self.stops = [stop.encode() for stop in stops]

@@ -2,12 +2,12 @@
 that the text is held to becomes one that says them, too, so that its masks follow them.
 
 A comparison of one whole number is a bound in its property's schema; other numbers stay free, since
-llguidance lets one with bounds have no exponent. Nor does it let a whole number be `-0` whose
-bounds are not on both sides of 0, so bounds that would refuse `-0` and not 0 are left out. One of
-two whole numbers becomes an `anyOf`: the first of them lies in each of some intervals, and the
-other one within what is then left to it. So the new schema has every text of the old one of which
-the comparisons are true, and where an interval has more than one number some others, of which the
-conditions decide.
+llguidance lets one with bounds have no exponent. Nor does it let a whole number be `-0` whose least
+value is 0, so where the number may be `-0` by its own schema that is said beside such bounds. One
+of two whole numbers becomes an `anyOf` of the object that has both: the first of them lies in each
+of some intervals, and the other one within what is then left to it. So the new schema has every
+text of the old one of which the comparisons are true, and where an interval has more than one
+number some others, of which the conditions decide.
 
 >>> more = JsonNumbers(((("a",), 1),), "gt", 5)
 >>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [more])
@@ -22,10 +22,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any
 
 from fkdsl.engine.constraints.followed import followed
+from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import JsonNumbers, JsonText, Language
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 
@@ -34,48 +36,57 @@ MOST_INTERVALS = 256
 CUTS = (0, *range(10, 100, 10), *range(100, 1000, 100), *range(1000, 3000, 50),
         *range(3000, 11000, 1000))  # fmt: skip
 """Where the intervals of a number without bounds begin; negative ones are one interval."""
+OUTLINED_INTERVALS = (64, 16, 1)
+"""Most intervals in an outline, of which an automaton is made: so many, or fewer."""
 SHARED = ("$schema", "$defs", "definitions")
 """Keywords that stand once, beside an `anyOf` of copies of a schema."""
 NO_SCHEMA = "a comparison of numbers in a JSON text, which no schema holds to a form"
 
+Part = tuple[Language, tuple[Language, ...]]
+"""A part of a conjunction, and what its outline may be made of, that which says most first."""
 Interval = tuple[int | None, int | None]
 """The least and the greatest whole number; None for no bound."""
 Path = tuple[str, ...]
 
 
-def narrowed(parts: Iterable[Language]) -> tuple[list[tuple[Language, Language]], list[str]]:
-    """The parts of a conjunction but for comparisons of JSON numbers, each with what its outline is
-    to be made of, a schema narrowed by the comparisons; and what of these is not followed."""
-    whole = list(parts)
-    comparisons = [part for part in whole if isinstance(part, JsonNumbers)]
-    others = [part for part in whole if not isinstance(part, JsonNumbers)]
+def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
+    """The parts of a conjunction but for comparisons of JSON numbers, a schema narrowed by the
+    comparisons; and what of these is not followed."""
+    parts = list(parts)
+    comparisons = [part for part in parts if isinstance(part, JsonNumbers)]
+    others = [part for part in parts if not isinstance(part, JsonNumbers)]
     if not comparisons:
-        return [(part, part) for part in others], []
+        return [(part, (part,)) for part in others], []
     if not any(isinstance(part, JsonText) for part in others):
-        return [(part, part) for part in others], [NO_SCHEMA]
-    single = [c for c in comparisons if len(c.terms) == 1]
+        return [(part, (part,)) for part in others], [NO_SCHEMA]
     found = []
     for part in others:
-        bounded = _narrowed(part, single)
-        found.append((_narrowed(bounded, comparisons), bounded))
+        outlined = (_narrowed(part, comparisons, most) for most in OUTLINED_INTERVALS)
+        whole = _narrowed(part, comparisons, MOST_INTERVALS)
+        found.append((whole, tuple(dict.fromkeys(outlined))))
     return found, []
 
 
-def _narrowed(part: Language, comparisons: Sequence[JsonNumbers]) -> Language:
+def _narrowed(part: Language, comparisons: Sequence[JsonNumbers], most: int) -> Language:
     """A schema with the comparisons; the part itself where they cannot be said."""
-    if not isinstance(part, JsonText) or not part.schema or not comparisons:
+    if not isinstance(part, JsonText) or not part.schema:
         return part
     try:
-        schema = narrowed_schema(json.loads(part.schema), comparisons)
+        schema = narrowed_schema(json.loads(part.schema), comparisons, most)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return part
     result = replace(part, schema=json.dumps(schema))
     return part if followed(result).mistake else result
 
 
-def narrowed_schema(schema: Any, comparisons: Sequence[JsonNumbers]) -> Any:
+def narrowed_schema(
+    schema: Any, comparisons: Sequence[JsonNumbers], most: int | None = None
+) -> Any:
     """A schema that has the texts of another one of which all comparisons are true, and perhaps
-    more; the schema itself where nothing is known."""
+    more; the schema itself where nothing is known. most: how many intervals the first of two
+    numbers is cut into at most, MOST_INTERVALS if None; with 1, pairs are left out."""
+    most = MOST_INTERVALS if most is None else most
+    narrowed = _Narrowed(schema)
     pairs: dict[tuple[Path, ...], list[JsonNumbers]] = {}
     for comparison in comparisons:
         paths = tuple(sorted(path for path, _ in comparison.terms))
@@ -83,16 +94,94 @@ def narrowed_schema(schema: Any, comparisons: Sequence[JsonNumbers]) -> Any:
             continue
         if len(paths) == 1:
             ((path, factor),) = comparison.terms
-            ends = _of_one(comparison, factor)
-            if _keeps_minus_zero(integer_bounds(_at(schema, path) or {}), ends):
-                schema = _within(schema, path, *ends)
+            narrowed.bound(path, _of_one(comparison, factor))
         elif len(set(paths)) == 2 and all(_has_bounds(schema, path) for path in paths):
             pairs.setdefault(paths, []).append(comparison)
-    for paths, of_pair in pairs.items():
-        if _may_be_copied(schema):
-            first, second = sorted(paths, key=lambda path: _place(schema, path))
-            return _of_pair(schema, first, second, of_pair)
-    return schema
+    for paths, of_pair in pairs.items() if most > 1 else ():
+        first, second = sorted(paths, key=lambda path: _place(schema, path))
+        within = first[: next(k for k in count() if first[k] != second[k])]
+        if _may_be_copied(_at(schema, within)):
+            return narrowed.by_pair(within, first, second, of_pair, most)
+    return narrowed.schema()
+
+
+class _Narrowed:
+    """A schema with bounds on whole numbers in it."""
+
+    def __init__(self, schema: Any) -> None:
+        self.original, self.ends = schema, dict[Path, Interval]()
+
+    def within(self, path: Path) -> Interval:
+        return self.ends.get(path) or integer_bounds(_at(self.original, path) or {})
+
+    def bound(self, path: Path, ends: Interval) -> None:
+        self.ends[path] = _common(self.within(path), ends)
+
+    def schema(self, within: Path = ()) -> Any:
+        """The part of the schema at a path."""
+        schema = _at(self.original, within) if within else self.original
+        for path, ends in self.ends.items():
+            if path[: len(within)] == within:
+                own = _at(self.original, path)
+                assert own is not None
+                schema = _put(schema, path[len(within) :], _with_bounds(own, ends))
+        return schema
+
+    def by_pair(
+        self, at: Path, first: Path, second: Path, comparisons: Sequence[JsonNumbers], most: int
+    ) -> Any:
+        """The schema in which the object at a path, which has both numbers, is one of several."""
+        options, ends = [], dict(self.ends)
+        for interval in intervals(*self.within(first), most):
+            left = self.within(second)
+            for comparison in comparisons:
+                left = _common(left, _left(comparison, first, interval))
+            if left[0] is None or left[1] is None or left[0] <= left[1]:
+                self.ends = {**ends, first: interval, second: left}
+                options.append({k: v for k, v in self.schema(at).items() if k not in SHARED})
+            self.ends = ends
+        whole = self.schema()
+        if not options:
+            return whole
+        shared = {k: v for k, v in (_at(whole, at) or {}).items() if k in SHARED}
+        return _put(whole, at, {**shared, "anyOf": options})
+
+
+def _put(schema: Any, path: Path, inner: Any) -> Any:
+    """A schema with another one for a property."""
+    if not path:
+        return inner
+    properties = schema["properties"]
+    put = _put(properties[path[0]], path[1:], inner)
+    return {**schema, "properties": {**properties, path[0]: put}}
+
+
+def _with_bounds(schema: Mapping[str, Any], ends: Interval) -> Any:
+    """The schema of a whole number with bounds; with `-0`, if it has that and 0 is within them."""
+    least, most = ends
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    bounds = {} if least is None or least <= low else {"minimum": least}
+    bounds |= {} if most is None or most >= high else {"maximum": most}
+    bounded = {**schema, **bounds}
+    has_zero = (least is None or least <= 0) and (most is None or most >= 0)
+    if not bounds or not has_zero:
+        return bounded
+    if followed(JsonText(json.dumps(schema))).mistake:
+        return schema
+    if not _lets_minus_zero(schema) or _lets_minus_zero(bounded):
+        return bounded
+    zero = {**schema, "minimum": -1, "maximum": 1, "multipleOf": 2}
+    return {"anyOf": [bounded, zero]} if _lets_minus_zero(zero) else schema
+
+
+def _lets_minus_zero(schema: Mapping[str, Any]) -> bool:
+    """Whether llguidance lets a whole number of a schema be `-0`, which not every 0 may be."""
+    return _accepts_minus_zero(json.dumps(schema))
+
+
+@lru_cache(maxsize=1024)
+def _accepts_minus_zero(schema: str) -> bool:
+    return accepts_text(JsonText(schema), "-0")
 
 
 def _at(schema: Any, path: Path) -> Mapping[str, Any] | None:
@@ -111,34 +200,9 @@ def _has_bounds(schema: Any, path: Path) -> bool:
     return integer_bounds(_at(schema, path) or {}) != (None, None)
 
 
-def _keeps_minus_zero(own: Interval, ends: Interval) -> bool:
-    """Whether `-0` stays allowed within further bounds, if it was and 0 is."""
-    both = _common(own, ends)
-    least, most = both
-    has_zero = (least is None or least <= 0) and (most is None or most >= 0)
-    return not _lets_minus_zero(own) or _lets_minus_zero(both) or not has_zero
-
-
-def _lets_minus_zero(ends: Interval) -> bool:
-    """Whether llguidance lets a whole number with these bounds be `-0`."""
-    least, most = ends
-    return ends == (None, None) or (least is not None and most is not None and least < 0 < most)
-
-
 def _place(schema: Any, path: Path) -> list[int]:
     """Where a property stands among the others, level by level."""
     return [list(_at(schema, path[:k])["properties"]).index(path[k]) for k in range(len(path))]  # type: ignore[index]
-
-
-def _within(schema: Any, path: Path, least: int | None, most: int | None) -> Any:
-    """The schema with bounds on a number in it."""
-    if not path:
-        low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-        bounds = {} if least is None or least <= low else {"minimum": least}
-        bounds |= {} if most is None or most >= high else {"maximum": most}
-        return {**schema, **bounds}
-    inner = _within(schema["properties"][path[0]], path[1:], least, most)
-    return {**schema, "properties": {**schema["properties"], path[0]: inner}}
 
 
 def _of_one(comparison: JsonNumbers, factor: int) -> Interval:
@@ -163,30 +227,17 @@ def _may_be_copied(schema: Any) -> bool:
     return '"$id"' not in text and all(target.startswith(shared) for target in refers)
 
 
-def _of_pair(schema: Any, first: Path, second: Path, comparisons: Sequence[JsonNumbers]) -> Any:
-    within = integer_bounds(_at(schema, second) or {})
-    options = []
-    for interval in intervals(*integer_bounds(_at(schema, first) or {})):
-        left = within
-        for comparison in comparisons:
-            left = _common(left, _left(comparison, first, interval))
-        if left[0] is None or left[1] is None or left[0] <= left[1]:
-            option = _within(_within(schema, first, *interval), second, *left)
-            options.append({k: v for k, v in option.items() if k not in SHARED})
-    if not options:
-        return schema
-    return {**{k: schema[k] for k in SHARED if k in schema}, "anyOf": options}
+def intervals(least: int | None, most: int | None, at_most: int) -> Iterator[Interval]:
+    """Intervals that cover the whole numbers within bounds, at most so many where both are known.
 
-
-def intervals(least: int | None, most: int | None) -> Iterator[Interval]:
-    """Intervals that cover the whole numbers within bounds.
-
-    >>> list(intervals(0, 2)), list(intervals(95, 600))[:3], len(list(intervals(None, None)))
-    ([(0, 0), (1, 1), (2, 2)], [(95, 95), (96, 97), (98, 99)], 68)
+    >>> list(intervals(0, 2, 9)), list(intervals(95, 600, 256))[:3]
+    ([(0, 0), (1, 1), (2, 2)], [(95, 95), (96, 97), (98, 99)])
+    >>> len(list(intervals(None, None, 256)))
+    68
     """
     if least is not None and most is not None:
         widths = (digit * 10**k for k in count() for digit in (1, 2, 5))
-        width = next(w for w in widths if most // w - least // w < MOST_INTERVALS)
+        width = next(w for w in widths if most // w - least // w < at_most)
         for block in range(least // width, most // width + 1):
             yield max(least, block * width), min(most, (block + 1) * width - 1)
         return

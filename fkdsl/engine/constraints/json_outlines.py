@@ -1,4 +1,5 @@
-r"""The texts of JSON values as trees of outlines: strings, numbers, constants, lists and objects.
+r"""The texts of JSON values as trees of outlines: strings, constants, lists and objects. Numbers
+are in number_outlines.py.
 
 Each tree has every spelling that `json.loads` reads, but for what llguidance never follows: no
 white space stands before or after a value, and only characters that must be escaped, or may be by a
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from string import digits, hexdigits
+from string import hexdigits
 from typing import Any
 
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Charset, characters_of, without_point
+from fkdsl.engine.constraints.number_outlines import number
 from fkdsl.engine.constraints.outlines import (
     alternatives,
     character_in,
@@ -39,15 +41,9 @@ ESCAPE = sequence(
 )
 CHARACTER = alternatives(character_in(PLAIN), ESCAPE)
 """One character of a string."""
-DIGIT, DIGITS = (
-    character_in(characters_of(digits)),
-    repeated(character_in(characters_of(digits)), 1),
-)
 SPACE = repeated(character_in(characters_of(" \t\n\r")))
 """White space between values."""
 COMMA, COLON = sequence(SPACE, text_tree(","), SPACE), sequence(SPACE, text_tree(":"), SPACE)
-MOST_DIGITS = 18
-"""Digits up to which bounds on integers count."""
 EXACT_INTEGER = 10**15
 """Integers below it are written in one way."""
 
@@ -74,46 +70,6 @@ def written(runs: Charset) -> Tree:
 def constant_string(text: str) -> Tree:
     """One text as a string."""
     return string_of(sequence(*(written(((ord(c), ord(c) + 1),)) for c in text)))
-
-
-def number() -> Tree:
-    """Any number."""
-    exponent = sequence(
-        character_in(characters_of("eE")), repeated(character_in(characters_of("-+")), 0, 1), DIGITS
-    )
-    return sequence(
-        integer(),
-        repeated(sequence(text_tree("."), DIGITS), 0, 1),
-        repeated(exponent, 0, 1),
-    )
-
-
-def integer(least: int | None = None, most: int | None = None) -> Tree:
-    """The integers in a range, and others of as many digits; without a point or an exponent."""
-    parts = []
-    if most is None or most >= 0:
-        parts.append(_digits(max(least or 0, 0), most))
-    if least is None or least <= 0:  # also -0
-        parts.append(
-            sequence(
-                text_tree("-"),
-                _digits(
-                    max(-most, 0) if most is not None else 0, None if least is None else -least
-                ),
-            )
-        )
-    return alternatives(*parts)
-
-
-def _digits(least: int, most: int | None) -> Tree:
-    """The digits of the numbers from `least` on, up to the digits of `most`."""
-    fewest = min(len(str(least)), MOST_DIGITS)
-    longest = len(str(most)) if most is not None else MOST_DIGITS + 1
-    first = character_in(characters_of("123456789"))
-    more = repeated(DIGIT, fewest - 1, longest - 1 if longest <= MOST_DIGITS else -1)
-    return (
-        alternatives(text_tree("0"), sequence(first, more)) if not least else sequence(first, more)
-    )
 
 
 def constant(value: Any) -> Tree:

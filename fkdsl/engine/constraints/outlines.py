@@ -37,6 +37,42 @@ def alternatives(*parts: Tree) -> Tree:
     return parts[0] if len(parts) == 1 else Tree("alt", parts)
 
 
+def factored(*trees: Tree) -> Tree:
+    """The alternatives, with what several begin with, or all end with, written once.
+
+    >>> from fkdsl.engine.constraints.pattern_trees import text_tree as of
+    >>> a, b, c = map(of, "abc")
+    >>> factored(sequence(a, a, c), sequence(a, b, c)) == sequence(a, alternatives(a, b), c)
+    True
+    """
+    return _factored([_steps(tree) for tree in trees])
+
+
+def _steps(tree: Tree) -> tuple[Tree, ...]:
+    """A tree as parts that stand one behind the other."""
+    if tree.operator != "seq":
+        return (tree,)
+    return tuple(step for part in tree.parts for step in _steps(part))
+
+
+def _factored(rows: list[tuple[Tree, ...]]) -> Tree:
+    rows = list(dict.fromkeys(rows))
+    shortest = min(map(len, rows), default=0)
+    same = 0
+    while len(rows) > 1 and same < shortest and len({row[-same - 1] for row in rows}) == 1:
+        same += 1
+    if same:
+        before = _factored([row[: len(row) - same] for row in rows])
+        return sequence(*_steps(before), *rows[0][len(rows[0]) - same :])
+    if len(rows) == 1:
+        return sequence(*rows[0])
+    by_first: dict[tuple[Tree, ...], list[tuple[Tree, ...]]] = {}
+    for row in rows:
+        by_first.setdefault(row[:1], []).append(row[1:])
+    options = [sequence(*first, *_steps(_factored(rests))) for first, rests in by_first.items()]
+    return alternatives(*options)
+
+
 def repeated(tree: Tree, least: int = 0, most: int = -1) -> Tree:
     """A tree from `least` to `most` times; most -1: no bound."""
     return Tree("repeat", (tree, least, most, True))

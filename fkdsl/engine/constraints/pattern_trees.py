@@ -89,12 +89,14 @@ def rebuilt(tree: Tree, change: Callable[[Tree], Tree]) -> Tree:
 
 
 def within(tree: Tree) -> Iterable[Tree]:
-    """The tree and all trees in it."""
-    todo = [tree]
+    """The tree and all trees in it, each object once: parts may stand in several places."""
+    todo, seen = [tree], set[int]()
     while todo:
         part = todo.pop()
-        yield part
-        todo += subtrees(part)
+        if id(part) not in seen:
+            seen.add(id(part))
+            yield part
+            todo += subtrees(part)
 
 
 def charsets_of(tree: Tree) -> Iterable[Charset]:

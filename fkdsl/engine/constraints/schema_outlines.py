@@ -5,16 +5,18 @@ r"""Outlines of JSON schemas: what masks follow of a schema, as rules over chara
 7
 
 Law: an outline has every text of the schema that llguidance accepts. What it leaves out (upper
-bounds on lengths, `multipleOf`, most formats) only makes it larger. Where a schema joins others
-(`allOf`, `anyOf` beside `properties`), the outline is that of the types alone: how llguidance
-orders the properties of joined objects is its own affair.
+bounds on lengths, `multipleOf` of fractions, most formats) only makes it larger. Where a schema
+joins others (`allOf`, `anyOf` beside `properties`), the outline is that of the types alone: how
+llguidance orders the properties of joined objects is its own affair.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from fkdsl.engine.constraints.charsets import REPLACEMENT, without_point
@@ -26,17 +28,17 @@ from fkdsl.engine.constraints.json_outlines import (
     constant,
     constant_string,
     enclosed,
-    integer,
     member,
-    number,
     separated,
     string_of,
     written,
 )
+from fkdsl.engine.constraints.number_outlines import End, integer, number
 from fkdsl.engine.constraints.outlines import (
     NO_TEXT,
     Outline,
     alternatives,
+    factored,
     reference,
 )
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, text_tree
@@ -78,15 +80,18 @@ class _Rules:
 
     def __init__(self) -> None:
         self.trees: dict[str, Tree] = any_values()
+        self._names: dict[str, str] = {}
 
     def rule(self, schema: Any) -> Tree:
         """A schema as a reference to a rule of its own; simple ones as they are."""
         tree = self.tree(schema)
         if tree.operator == "rule" or not _may_nest(schema):
             return tree
-        name = f"#{len(self.trees)}"
-        self.trees[name] = tree
-        return reference(name)
+        written = json.dumps(schema)
+        if written not in self._names:
+            self._names[written] = f"#{len(self.trees)}"
+            self.trees[self._names[written]] = tree
+        return reference(self._names[written])
 
     def tree(self, schema: Any) -> Tree:
         if not isinstance(schema, dict):
@@ -98,6 +103,8 @@ class _Rules:
         if len(joining) == 1 and not any(k in schema for k in ASSERTING):
             if joining == ["$ref"]:
                 return self.referred(inner)
+            if joining == ["anyOf"] and _are_alike(inner):
+                return factored(*map(self.tree, inner))
             if joining != ["allOf"] or len(inner) == 1:
                 return alternatives(*map(self.rule, inner))
         return self.joined(schema)
@@ -135,9 +142,9 @@ class _Rules:
             case "boolean":
                 return alternatives(text_tree("true"), text_tree("false"))
             case "integer":
-                return integer(*integer_bounds(schema))
+                return integer(*integer_bounds(schema), schema.get("multipleOf", 1))
             case "number":
-                return number()
+                return number(*number_bounds(schema))
             case "string":
                 return text(schema)
             case "array":
@@ -177,6 +184,12 @@ class _Rules:
         return enclosed("{", "}", separated(parts, more, least))
 
 
+def _are_alike(schemas: Sequence[Any]) -> bool:
+    """Whether schemas are those of objects with the same properties."""
+    names = {tuple(s.get("properties", ())) if isinstance(s, dict) else () for s in schemas}
+    return len(names) == 1 and names != {()}
+
+
 def _may_nest(schema: Any) -> bool:
     """Whether a schema may have lists or objects."""
     if not isinstance(schema, dict) or any(k in schema for k in JOINING):
@@ -205,6 +218,21 @@ def integer_bounds(schema: Mapping[str, Any]) -> tuple[int | None, int | None]:
         whole = math.floor(bound) if step == 1 or keyword == "maximum" else math.ceil(bound)
         bounds.append(whole + step)
     return max(least, default=None), min(most, default=None)
+
+
+def number_bounds(schema: Mapping[str, Any]) -> tuple[End | None, End | None]:
+    """The bounds of the numbers of a schema; None for none."""
+
+    def ends(bound: str, strict: str) -> list[End]:
+        given = ((schema.get(bound), False), (schema.get(strict), True))
+        numbers = ((n, s) for n, s in given if isinstance(n, int | float) and math.isfinite(n))
+        return [End(Fraction(str(n)), s) for n, s in numbers]
+
+    low, high = ends("minimum", "exclusiveMinimum"), ends("maximum", "exclusiveMaximum")
+    return (
+        max(low, key=lambda end: (end.value, end.strict), default=None),
+        min(high, key=lambda end: (end.value, not end.strict), default=None),
+    )
 
 
 def text(schema: Mapping[str, Any]) -> Tree:
