@@ -30,7 +30,7 @@ from torch import Tensor
 from fkdsl.models.cache import cache_root, make_private
 from fkdsl.models.compat import packed_memory
 
-FORMAT = "fkdsl packed maps 2"
+FORMAT = "fkdsl packed maps 1"
 PAGE = 4096
 """The bytes begin at a multiple of it, so that maps are aligned as if they had been allocated; a
 checksum is of the sums of such pieces."""
