@@ -1,6 +1,8 @@
 """Languages of texts that write a number, stand in an order, or have some sum of counts: for every
 short text what Python says."""
 
+import math
+
 import pytest
 
 from fkdsl.engine.constraints import counters
@@ -17,6 +19,7 @@ from fkdsl.engine.constraints.languages import (
     Texts,
     WholeNumber,
 )
+from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
 from tests.engine.test_item_languages import assert_same
 
 
@@ -118,3 +121,59 @@ def test_a_sum_that_saturates_too_early_is_caught(monkeypatch):
     monkeypatch.setattr(counters.Counter, "_kept", lambda self, n: right(self, min(n, 1)))
     with pytest.raises(AssertionError):
         assert_same(*SUMS["two or three together"], "ab ", 6)
+
+
+def read(s):
+    """The number that `float` of the program gives."""
+    try:
+        value = float(s.strip())
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@pytest.mark.parametrize(
+    ("divisor", "rests"), [(2, {0}), (7, {1, 4}), (12, {11}), (1, {0}), (3, ())]
+)
+def test_rests_are_those_of_python(divisor, rests):
+    language = with_rest(divisor, frozenset(rests))
+
+    def holds(s):
+        n = written(s)
+        return n is not None and n % divisor in rests
+
+    assert_same(language, holds, "0129_- \u0663", 4)
+    assert_same(language, holds, "+1 ", 3)
+
+
+BOUNDS = [(None, 2.5, True), (None, 2.5, False), (-1.2, 2, False), (0, None, True),
+          (0.02, 0.2, True),
+          (None, 0, True), (1.2, 1.2, False), (20.1, None, False)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("least", "most", "strict"), BOUNDS)
+def test_decimals_are_those_that_python_reads_but_for_exponents(least, most, strict):
+    def holds(s):
+        value = read(s)
+        if value is None or "e" in s.lower():
+            return value is not None
+        if strict:
+            return (least is None or value > least) and (most is None or value < most)
+        return (least is None or value >= least) and (most is None or value <= most)
+
+    language = decimals_within(least, most, strict)
+    assert_same(language, holds, "012.-_", 5)
+    assert_same(language, holds, "+2. e\u0662", 4)
+    assert_same(language, holds, "infnaE1", 3)
+
+
+def test_a_decimal_that_is_rounded_to_a_bound_is_not_refused():
+    just_above, just_below = "2." + "5" + "0" * 20 + "1", "2.4" + "9" * 20
+    assert read(just_above) == read(just_below) == 2.5
+    for least, most in ((None, 2.5), (2.5, None), (2.5, 2.5)):
+        automaton = Automaton(decimals_within(least, most))
+        assert automaton.accepts(just_above)
+        assert automaton.accepts(just_below)
+    strictly = Automaton(decimals_within(None, 2.5, strict=True))
+    assert strictly.accepts("2.4999999")
+    assert not strictly.accepts("2.500")

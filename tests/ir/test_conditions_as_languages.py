@@ -147,6 +147,16 @@ FURTHER = [
     '"a" <= s[0] <= "b"',
     's < "ab"',
     'not ("b" >= strip(s))',
+    'contains(s, "a") + contains(s, "b") == 1',
+    '(s[:1] == "a") + ("." in s) + (len(s) > 2) in [0, 2]',
+    'find(s, "b") > find(s, "a")',
+    'find(s, "ab") <= find(s, "b")',
+    'find(s, "aa") != find(s, "ab")',
+    'not (find(s, "a") >= find(s, "ba"))',
+    'find(s, "ba") == find(s, "b")',
+    'join(words(s), " ") == s',
+    's == join(words(s), " .")',
+    "int(s + str(n)) % 2 == 1",
 ]
 TEXTS = ["".join(t) for n in range(5) for t in product("ab .\n" if n < 4 else "ab .", repeat=n)]
 TEXTS += [
@@ -255,6 +265,8 @@ OF_NUMBERS = [
     "2 * int(words(s)[0]) == int(words(s)[-1]) + 1",
     "7 >= int(split(s)[1]) - int(split(s)[0]) * 9",
     "3 - 2 * int(strip(s)) <= -n",
+    "(3 * int(words(s)[0]) + n) % 4 in [0, 3]",
+    "float(words(s)[0]) < 9.5",
 ]
 """Forms of numbers, of which those from 0 to 99 are told apart where there are two."""
 TEXTS_OF_NUMBERS = [f"{a}{b}" for a in ("0", "1", "9", "-9", "99", "101") for b in ("", "0", ".")]

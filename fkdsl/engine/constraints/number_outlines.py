@@ -33,6 +33,8 @@ FIRST_DIGIT = character_in(characters_of(digits[1:]))
 POINT, MINUS = text_tree("."), text_tree("-")
 MOST_DIGITS = 15
 """Digits up to which bounds count: llguidance has them as floats."""
+PLACES = 30
+"""Digits behind the point up to which bounds count."""
 MOST_STATES = 400
 """Most places in the digits of multiples."""
 LAST_DIGITS = 3
@@ -67,7 +69,7 @@ def integer(least: int | None = None, most: int | None = None, step: int | float
         )
 
     ends = (None if n is None else End(Fraction(n)) for n in (least, most))
-    return _of_both_signs(between, *ends)
+    return of_both_signs(between, *ends)
 
 
 def number(low: End | None = None, high: End | None = None) -> Tree:
@@ -82,10 +84,10 @@ def number(low: End | None = None, high: End | None = None) -> Tree:
         )
         fraction = repeated(sequence(POINT, DIGITS), 0, 1)
         return sequence(integer(), fraction, repeated(exponent, 0, 1))
-    return _of_both_signs(_decimals, low, high)
+    return of_both_signs(decimals, low, high)
 
 
-def _of_both_signs(between: Between, low: End | None, high: End | None) -> Tree:
+def of_both_signs(between: Between, low: End | None, high: End | None) -> Tree:
     parts = []
     if high is None or high.value >= 0:
         parts.append(between(low if low is not None and low.value >= 0 else None, high))
@@ -178,48 +180,52 @@ def _each(options: Iterable[tuple[str, Tree]]) -> Tree:
 
 def _is_written(value: Fraction) -> bool:
     """Whether a number has few digits before and behind its point."""
-    return bool(abs(value) < 10**MOST_DIGITS and (value * 10**MOST_DIGITS).denominator == 1)
+    return bool(abs(value) < 10**MOST_DIGITS and (value * 10**PLACES).denominator == 1)
 
 
-def _decimals(low: End | None, high: End | None) -> Tree:
-    """The numbers without a sign, with a point or none."""
+def decimals(low: End | None, high: End | None, bare: bool = False) -> Tree:
+    """The numbers without a sign, with a point or none. bare: whether a point may stand without
+    digits before it or behind it; then a 0 before it is left out of the tree."""
     low = low or End(Fraction(0))
     first, least = _parts(low.value)
     last, most = (None, None) if high is None else _parts(high.value)
     strict = high is not None and high.strict
     ends: list[tuple[int, Tree]] = []
     if last is not None and first == last:
-        ends.append((first, _Fractions(low.strict, strict).between(least, most)))
+        ends.append((first, _Fractions(low.strict, strict, bare).between(least, most)))
     elif last is None or first < last:
-        ends.append((first, _Fractions(low.strict, False).between(least, None)))
+        ends.append((first, _Fractions(low.strict, False, bare).between(least, None)))
         if last is not None:
-            ends.append((last, _Fractions(False, strict).between(None, most)))
+            ends.append((last, _Fractions(False, strict, bare).between(None, most)))
     whole = _Whole(1).between(first + 1, None if last is None else last - 1)
-    parts = [] if whole == NO_TEXT else [sequence(whole, repeated(sequence(POINT, DIGITS), 0, 1))]
-    parts += [sequence(text_tree(str(n)), rest) for n, rest in ends if rest != NO_TEXT]
+    behind = sequence(POINT, ANY_DIGITS if bare else DIGITS)
+    parts = [] if whole == NO_TEXT else [sequence(whole, repeated(behind, 0, 1))]
+    for n, rest in ends:
+        before = EMPTY_TEXT if bare and n == 0 else text_tree(str(n))
+        parts += [] if rest == NO_TEXT else [sequence(before, rest)]
     return alternatives(*parts)
 
 
 def _parts(value: Fraction) -> tuple[int, str]:
     """The digits before the point, as a number, and those behind it."""
     whole = math.floor(value)
-    rest = int((value - whole) * 10**MOST_DIGITS)
-    return whole, str(rest).zfill(MOST_DIGITS).rstrip("0") if rest else ""
+    rest = int((value - whole) * 10**PLACES)
+    return whole, str(rest).zfill(PLACES).rstrip("0") if rest else ""
 
 
 class _Fractions:
     """What may follow the digits before a point, of a number whose digits there are those of both
-    bounds, or of one. strict_low, strict_high: see End."""
+    bounds, or of one. strict_low, strict_high: see End. bare: see decimals."""
 
-    def __init__(self, strict_low: bool, strict_high: bool) -> None:
-        self.strict_low, self.strict_high = strict_low, strict_high
+    def __init__(self, strict_low: bool, strict_high: bool, bare: bool) -> None:
+        self.strict_low, self.strict_high, self.bare = strict_low, strict_high, bare
 
     def between(self, low: str | None, high: str | None) -> Tree:
         """A point and digits, or none, which are at least low and at most high; None: no bound."""
         behind = self._digits(low, high, first=True)
         parts = [] if behind == NO_TEXT else [sequence(POINT, behind)]
         if self._may_end(low, high):
-            parts.append(EMPTY_TEXT)
+            parts += [EMPTY_TEXT, POINT] if self.bare else [EMPTY_TEXT]
         return alternatives(*parts)
 
     def _may_end(self, low: str | None, high: str | None) -> bool:

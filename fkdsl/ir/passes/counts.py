@@ -35,11 +35,19 @@ def count_language(test: ir.Operate, text: int, language_of: LanguageOf) -> ir.E
                 return ir.Builtin(span, ".found", (part, compared, b))
             case ir.Builtin(name="int", args=(ir.Local(slot=slot),)) if slot == text:
                 return ir.Builtin(span, ".whole_number", (compared, b))
+            case ir.Builtin(name="float", args=(ir.Local(slot=slot),)) if slot == text:
+                return ir.Builtin(span, ".float_number", (compared, b))
             case ir.Local() if operator in ("lt", "le", "gt", "ge"):
                 return ir.Builtin(span, ".ordered", (compared, b))
         counted = _counted(a, text, language_of)
         if counted is not None:
             return counted(ir.Builtin(span, ".numbers", (compared, b)))
+    match a, b:
+        case (
+            ir.Builtin(name="find", args=(ir.Local(slot=one), part)),
+            ir.Builtin(name="find", args=(ir.Local(slot=other), second)),
+        ) if one == other == text and operator != "in" and text not in reads((part, second)):
+            return ir.Builtin(span, ".first_of", (part, second, ir.Const(span, operator)))
     return sum_language(test, text, language_of)
 
 

@@ -46,13 +46,16 @@ def sum_language(test: ir.Operate, text: int, language_of: LanguageOf) -> ir.Exp
 
 
 def _of_number(sums: _Sum, numbers: tuple[ir.Expr, ir.Expr, ir.Expr]) -> ir.Expr | None:
-    """The language of a sum that has the number that the text writes in it, times something. None
-    where counts are added to it, and for divisions."""
+    """The language of a sum that has the number that the text writes in it, times something, or of
+    the rest of its division. None where counts are added to it."""
     divisor, operator, bound = numbers
     span = operator.span
-    if sums.terms or len(sums.numbers) > 1 or divisor != ir.Const(span, 0):
+    if sums.terms or len(sums.numbers) > 1:
         return None
     first = sums.first or ir.Const(span, 0)
+    if divisor != ir.Const(span, 0):
+        numbers = (sums.numbers[0], first, divisor, operator, bound)
+        return ir.Builtin(span, ".rest_of_number", numbers)
     return ir.Builtin(span, ".number_in_sum", (sums.numbers[0], first, operator, bound))
 
 
@@ -177,6 +180,9 @@ def _tests(e: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr | None:
             map(is_test, items)
         ):
             return _list_of(e.span, items, text, language_of)
+        case ir.Operate(operator="add"):
+            added = _added(e)
+            return _list_of(e.span, added, text, language_of) if all(map(is_test, added)) else None
         case ir.Builtin(name="sum", args=(ir.Gather(element=element) as gather,)) if is_test(
             element
         ):
@@ -203,6 +209,14 @@ def _tests(e: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr | None:
     if part is None or has_grammar(part):
         return None
     return ir.Gather(gather.span, part, over.clauses)
+
+
+def _added(e: ir.Expr) -> list[ir.Expr]:
+    """The terms of a sum."""
+    match e:
+        case ir.Operate(operator="add", args=(a, b)):
+            return [*_added(a), *_added(b)]
+    return [e]
 
 
 def _list_of(

@@ -151,9 +151,15 @@ def iterated(e: ir.Expr, text: int) -> ir.Expr | None:
 
 
 def own_form(span: Span, view: ir.Expr, other: ir.Expr, text: int) -> ir.Expr | None:
-    """The language of `lower(s) == s`, and of the like with upper and strip."""
+    """The language of `lower(s) == s`, of the like with upper and strip, and of
+    `join(words(s), " ") == s`."""
     if other != ir.Local(span, text):
         return None
+    match view:
+        case ir.Builtin(name="join", args=(ir.Builtin(name="words", args=(s,)), between)) if (
+            s == other and text not in reads(between)
+        ):
+            return ir.Builtin(span, ".joined_words", (between,))
     match _view(view, text):
         case (".cased", args):
             return ir.Builtin(span, ".in_case", args)

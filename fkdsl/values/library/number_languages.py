@@ -8,12 +8,14 @@ write one, that stand before another text, or of which some tests out of a list 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
+from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
 from fkdsl.values.library.item_languages import By
 from fkdsl.values.library.languages import MOST_INDEX, A, plain_text
 from fkdsl.values.signatures import BuiltinError, pure
@@ -28,6 +30,13 @@ MOST_TESTS = 6
 """Most tests of a list of which it is followed how many hold."""
 LARGEST = 100_000
 """Larger numbers are not counted up to."""
+MOST_DIVISOR = 100
+"""The largest divisor of a number that is followed."""
+LARGEST_FLOAT = 1e15
+"""Numbers are not compared with larger ones digit by digit."""
+JOINTS = "'\u2019-"
+"""Signs that may stand within a word."""
+FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 A_FRACTION = "a sum that is not whole"
 
 
@@ -50,6 +59,10 @@ def ranges(operator: str, bound: Any) -> Ranges:
         "eq": (math.ceil(bound), math.floor(bound)),
     }[operator]
     return () if least is not None and most is not None and least > most else ((least, most),)
+
+
+def _is_among(n: int, among: Ranges) -> bool:
+    return any((a is None or a <= n) and (b is None or n <= b) for a, b in among)
 
 
 def _is_whole(value: Any) -> bool:
@@ -129,6 +142,83 @@ def number_in_sum(factor: Any, first: Any, operator: str, bound: Any) -> of.Lang
     return of.MayFail(of.WholeNumber(tuple(found)), no_number)
 
 
+@pure(".rest_of_number", [A, A, A, A, A], ANY)
+def rest_of_number(factor: Any, first: Any, divisor: Any, operator: str, bound: Any) -> of.Language:
+    """The texts that write a whole number n of which a comparison of (factor * n + first) % divisor
+    with a bound is true. Of other texts `int` raises an error."""
+    if not _is_whole(first) or not _whole(factor):
+        return of.Larger(ALL_TEXTS, A_FRACTION)
+    if not (isinstance(divisor, int) and 0 < divisor <= MOST_DIVISOR):
+        return of.Larger(ALL_TEXTS, f"a division by {show(divisor)}")
+    among = ranges(operator, bound)
+    rests = frozenset(
+        n for n in range(divisor) if _is_among((int(factor) * n + int(first)) % divisor, among)
+    )
+    no_number = of.Complement(of.WholeNumber(((None, None),)))
+    return of.MayFail(with_rest(divisor, rests), no_number)
+
+
+@pure(".float_number", [A, A], ANY)
+def float_number(operator: str, bound: Any) -> of.Language:
+    """Texts that write a number of which a comparison with a bound is true, and some more: those
+    with an exponent. Of texts that write none `float` raises an error."""
+    if operator == "in":
+        values = bound if isinstance(bound, tuple) else ()
+        parts = tuple(
+            float_number("eq", value) for value in values if isinstance(value, int | float)
+        )
+        return of.Either(parts)
+    if not isinstance(bound, int | float) or not abs(bound) < LARGEST_FLOAT:
+        return of.Larger(ALL_TEXTS, f"a comparison with {show(bound)}")
+    value = float(bound)
+    if isinstance(bound, int) and bound != value:
+        return of.Larger(ALL_TEXTS, f"a comparison with {show(bound)}")
+    least = value if operator in ("ge", "gt", "eq") else None
+    most = value if operator in ("le", "lt", "eq") else None
+    return of.Larger(decimals_within(least, most, operator in ("lt", "gt")), "")
+
+
+@pure(".first_of", [A, A, A], ANY)
+def first_of(a: Any, b: Any, operator: str) -> of.Language:
+    """The texts of which a comparison of find(s, a) with find(s, b) is true."""
+    a, b = plain_text(a), plain_text(b)
+    if not a or not b:
+        return of.Larger(ALL_TEXTS, 'find of ""')
+    if len(a) > len(b):  # of the longer one, where the shorter one is is known from what is before
+        return first_of(b, a, FLIPPED[operator])
+    has_a, has_b = of.Contains(a), of.Contains(b)
+
+    def begun(n: int) -> of.Language:
+        """The texts before whose first b, with n characters of it, an a stands."""
+        part = of.Framed("", b[:n], has_a)
+        return of.Listed(("parts", b), of.Row((of.One(part), of.ANY_ITEMS)))
+
+    both = of.Both((has_a, has_b))
+    before = of.Both((has_b, of.Either((of.Complement(has_a), begun(len(a) - 1)))))
+    neither = of.Both((of.Complement(has_a), of.Complement(has_b)))
+    at_once = of.Both((both, begun(len(a)), of.Complement(begun(len(a) - 1))))
+    same = of.Either((neither, at_once))
+    match operator:
+        case "lt":
+            return before
+        case "le":
+            return of.Either((before, same))
+        case "eq":
+            return same
+        case "ge":
+            return of.Complement(before)
+    return of.Complement(of.Either((before, same)))
+
+
+@pure(".joined_words", [A], ANY)
+def joined_words(between: Any) -> of.Language:
+    """The texts that are their own words with a text between them."""
+    between = plain_text(between)
+    if not between or any(c.isalnum() or c in JOINTS for c in between):
+        return of.Larger(ALL_TEXTS, f"words with {show(between)} between them")
+    return of.Matches(f"(?:{of.WORD}(?:{re.escape(between)}{of.WORD})*)?")
+
+
 @pure(".json_numbers", [A, A, A, A, A, A], ANY)
 def json_numbers(
     paths: Any, factors: Any, operator: str, added: Any, times: Any, is_side: bool
@@ -206,10 +296,7 @@ def as_many_hold(tests: tuple[of.Language, ...], operator: str, bound: Any) -> o
     def holding(k: int, so_far: int) -> of.Language:
         """Of the texts of which so many of the first k tests hold, those that count."""
         if k == len(tests):
-            among = any(
-                (a is None or a <= so_far) and (b is None or so_far <= b) for a, b in numbers
-            )
-            return ALL_TEXTS if among else NO_TEXTS
+            return ALL_TEXTS if _is_among(so_far, numbers) else NO_TEXTS
         with_it, without = holding(k + 1, so_far + 1), holding(k + 1, so_far)
         if with_it == without:
             return with_it
