@@ -13,7 +13,7 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, subexpressions
 from fkdsl.ir.passes.inline import fresh_slot
-from fkdsl.ir.passes.reading import alike, rebuilt, replaced_part
+from fkdsl.ir.passes.reading import alike, is_small, rebuilt, replaced_part
 
 FLIPPED = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq", "ne": "ne"}
 NEGATED = {"le": "gt", "lt": "ge", "ge": "lt", "gt": "le", "eq": "ne", "ne": "eq"}
@@ -35,7 +35,8 @@ def in_plain_form(e: ir.Expr) -> ir.Expr:
         node = rebuilt(node, change)
         match node:
             case ir.Operate(operator=operator, args=(_, _)) if operator in FLIPPED:
-                return _compared(node)
+                other = _compared(node)
+                return other if is_small(other) else node
             case ir.Operate(operator="index", args=(xs, at)):
                 return replace(node, args=(xs, _from_the_end(xs, at)))
             case ir.Operate(operator="slice", args=(xs, start, ir.Const(value=None) as stop)):

@@ -1,5 +1,5 @@
-"""Calls of pure functions that only assign and return, replaced by what they return, so that
-conditions can be read through them."""
+"""Calls of pure functions, replaced by what they return, so that conditions can be read through
+them. What a function with branches and loops returns is found by returns.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from itertools import count
 from typing import Any
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import bound, renumbered
-from fkdsl.ir.passes.reading import rebuilt, substitute
+from fkdsl.ir.passes.reading import is_small, rebuilt
+from fkdsl.ir.passes.returns import returned
 
 DEEP = 8
 """Depth of calls within calls down to which they are replaced."""
+MOST_CALLS = 64
+"""Calls of one expression that are replaced at most: of a function that calls another ten times,
+which calls a third ten times, there are many."""
 _fresh = count(1_000_000)
 """Slots beyond those of any function, for the comprehensions of a replaced call; whoever keeps the
 expression renumbers them."""
@@ -22,36 +25,32 @@ def fresh_slot() -> int:
     return next(_fresh)
 
 
-def inlined(program: ir.Program, e: ir.Expr, depth: int = 0) -> ir.Expr:
-    """The expression with calls of pure functions that only assign and return replaced by what they
-    return."""
-
-    def change(node: Any) -> Any:
-        node = rebuilt(node, change)
-        if isinstance(node, ir.Invoke) and depth < DEEP:
-            value = returned(program.functions[node.function], node.args)
-            if value is not None:
-                return inlined(program, value, depth + 1)
-        return node
-
-    result: ir.Expr = change(e)
-    return result
+def inlined(program: ir.Program, e: ir.Expr) -> ir.Expr:
+    """The expression with calls of pure functions replaced by what they return, as far as that is
+    known and small; of a function that calls itself once."""
+    return _Inlining(program).of(e, ())
 
 
-def returned(function: ir.Function, args: tuple[ir.Expr, ...]) -> ir.Expr | None:
-    """What a function returns, over its arguments; None if it does more than assign and return."""
-    values: dict[int, ir.Expr] = dict(enumerate(args))
+class _Inlining:
+    def __init__(self, program: ir.Program) -> None:
+        self.program, self.calls = program, 0
 
-    def written(e: ir.Expr) -> ir.Expr:
-        anew: ir.Expr = renumbered(e, {slot: fresh_slot() for slot in sorted(bound(e))})
-        return substitute(anew, values)
+    def of(self, e: ir.Expr, within: tuple[str, ...]) -> ir.Expr:
+        """within: the functions whose calls were replaced around the expression."""
 
-    for instr in function.body:
-        match instr:
-            case ir.Set(targets=(slot,), value=value):
-                values[slot] = written(value)
-            case ir.Return(value=value):
-                return written(value)
-            case _:
-                return None
-    return None
+        def change(node: Any) -> Any:
+            node = rebuilt(node, change)
+            match node:
+                case ir.Invoke(function=name) if (
+                    name not in within and len(within) < DEEP and self.calls < MOST_CALLS
+                ):
+                    self.calls += 1
+                    value = returned(self.program.functions[name], node.args, fresh_slot)
+                    if value is not None and is_small(value):
+                        value = self.of(value, (*within, name))
+                        if is_small(value):
+                            return value
+            return node
+
+        result: ir.Expr = change(e)
+        return result

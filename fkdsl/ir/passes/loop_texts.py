@@ -20,7 +20,7 @@ from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, subexpressions, writes
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import conjuncts, over_text, substitute
+from fkdsl.ir.passes.reading import conjuncts, is_small, over_text, substitute
 from fkdsl.ir.passes.regular import all_of
 from fkdsl.ir.passes.text_copies import means
 from fkdsl.ir.passes.text_guidance import (
@@ -177,7 +177,10 @@ class _Loops:
         for instr in self.body[:at][::-1]:
             match instr:
                 case ir.Set(targets=(slot,), value=value):
-                    test = substitute(test, {slot: value})
+                    known = substitute(test, {slot: value})
+                    if slot in reads(test) and not is_small(known):
+                        break
+                    test = known
                 case ir.Condition() | ir.Factor():
                     pass
                 case _:

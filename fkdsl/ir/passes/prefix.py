@@ -22,7 +22,14 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, writes
 from fkdsl.ir.passes.few_values import FewValues
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import conjuncts, is_of_end, over_text, reached, substitute
+from fkdsl.ir.passes.reading import (
+    conjuncts,
+    is_of_end,
+    is_small,
+    over_text,
+    reached,
+    substitute,
+)
 from fkdsl.ir.passes.regular import all_of, language_of
 from fkdsl.ir.passes.views import has_grammar
 from fkdsl.ir.segments import Place, Walk
@@ -133,6 +140,8 @@ def _behind(
                 yield _Behind(instr, dict(values), going_on)
             case ir.Set(targets=(slot,), value=value) if slot not in (context, draw.target):
                 values[slot] = substitute(value, values)
+                if not is_small(values[slot]) and not reads(value).isdisjoint(values):
+                    return
             case ir.Branch(test=test, otherwise=label) if is_of_end(test, draw.target, context):
                 elsewhere |= _reached(walk, (name, pc + 1))
                 pc, going_on = walk.labels[name, label], True

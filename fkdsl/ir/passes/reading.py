@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
@@ -12,6 +13,8 @@ from fkdsl.ir.effects import bound, reads, renumbered, subexpressions
 from fkdsl.values.values import EOS
 
 N = TypeVar("N", bound=ir.Expr | ir.Instr)
+DEEPEST, LARGEST = 60, 1_000
+"""Levels and nodes of a small expression, not counting constants."""
 
 
 def asks_model(program: ir.Program, node: Any) -> bool:
@@ -85,6 +88,30 @@ def replaced_part(e: N, old: ir.Expr, new: ir.Expr) -> N:
 
     result: N = change(e)
     return result
+
+
+def is_small(e: ir.Expr) -> bool:
+    """Whether an expression has few levels and nodes, those that stand twice counted twice.
+
+    What passes put together by writing a part down twice is left out where it is not: twenty such
+    steps, one inside the other, would make a million parts of one.
+    """
+    level, count = [e], 0
+    for _ in range(DEEPEST):
+        level = list(islice((below for x in level for below in _below(x)), LARGEST + 1 - count))
+        count += len(level)
+        if not level or count > LARGEST:
+            return not level
+    return False
+
+
+def _below(node: Any) -> Iterator[Any]:
+    """The parts of a node of an expression that are no constants."""
+    for f in fields(node):
+        part = getattr(node, f.name)
+        for x in part if isinstance(part, tuple) else (part,):
+            if isinstance(x, ir.Expr | ir.Clause) and not isinstance(x, ir.Const):
+                yield x
 
 
 def alike(a: ir.Expr, b: ir.Expr) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import reads
+from fkdsl.ir.effects import reads, subexpressions
 from fkdsl.ir.passes.counts import count_language
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
@@ -33,6 +33,8 @@ ATOMS = {
 }
 """Built-in tests of a text, and the built-ins that give the language of the texts that pass."""
 POSITIVE = {"notin": "in", "ne": "eq"}
+MOST_CHOICES = 6
+"""Choices in the test of a choice, which is read twice."""
 PART_UNKNOWN = "one side of an `and`"
 
 
@@ -56,6 +58,8 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
                 return None
             return ir.Builtin(span, ".either", (ir.Operate(span, "list", tuple(parts)),))
         case ir.Choose(test=decides, then=then, other=other):
+            if sum(isinstance(e, ir.Choose) for e in subexpressions(decides)) > MOST_CHOICES:
+                return None
             either = (
                 ir.And(span, (decides, then)),
                 ir.And(span, (ir.Operate(span, "not", (decides,)), other)),

@@ -6,30 +6,36 @@
     condition ends_with(s, "sea")       known: s == "" or ends_with(s, "sea")
 
 A way is followed as long as what it turns on can be said by the text and what was known when it was
-drawn. What a condition asks is then asked of the texts that take its way.
+drawn. What a condition asks is then asked of the texts that take its way. A loop over a list asks
+its conditions of every item:
+
+    for k in keys:
+        condition contains(s, k)        known: all(contains(s, k) for k in keys)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from itertools import islice
-from typing import Any
+from collections.abc import Mapping
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import reads, writes
-from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.reading import asks_model, calls_out, conjuncts, reads_context, substitute
+from fkdsl.ir.effects import bound, reads, renumbered, writes
+from fkdsl.ir.passes.inline import fresh_slot, inlined
+from fkdsl.ir.passes.reading import (
+    asks_model,
+    calls_out,
+    conjuncts,
+    is_small,
+    reads_context,
+    substitute,
+)
 from fkdsl.ir.passes.simplify import simplified
 
 LONGEST = 1_000
 """Instructions that are looked at behind one text."""
 MOST_BRANCHES = 20
 """Branches that a way takes at most: each is a call deeper."""
-DEEPEST, LARGEST = 60, 1_000
-"""Levels and nodes of an expression over the text: in a loop a value grows by each turn."""
 LATER = -1
 """Stands for the slots of what is not known when the text is drawn."""
 Values = Mapping[int, ir.Expr]
@@ -49,13 +55,26 @@ class Met:
     always: bool = True
 
 
+@dataclass(frozen=True)
+class _Turn:
+    """What a loop leaves behind. changed: what slots then hold; passed: its conditions."""
+
+    changed: dict[int, ir.Expr]
+    passed: set[Span]
+
+
 class Ways:
     """The ways behind the text that is in a slot. met: the parts of conditions on them that look at
     the text. elsewhere: conditions that are met on a way and that may be met again beyond the end
     of another."""
 
     def __init__(self, program: ir.Program, function: ir.Function, text: int) -> None:
-        self.program, self.body, self.text = program, function.body, text
+        self.program, self.function, self.text = program, function, text
+        self.body = function.body
+        self.inside = range(len(self.body))
+        """Where it looks: of the ways through a loop, the loop."""
+        self.parts = {text}
+        """The text, and the items of loops over parts of it."""
         self.is_entry = function.name == program.entry
         self.labels = {i.name: pc for pc, i in enumerate(function.body) if isinstance(i, ir.Label)}
         self.met: list[Met] = []
@@ -78,13 +97,15 @@ class Ways:
         """Follows the ways from a position. given: negations of what a particle's text passes to
         come here; passed: the conditions so far."""
         values, seen = dict(values or {}), set(passed)
-        while self._steps < LONGEST:
+        while self._steps < LONGEST and pc in self.inside:
             self._steps += 1
             instr = self.body[pc]
             pc += 1
             match instr:
                 case ir.Jump(label=label):
                     pc = self.labels[label]
+                    if pc == self.inside.start - 2:
+                        return  # the loop goes on with its next item
                 case ir.Condition(span=span, test=test):
                     seen.add(span)
                     self._meet(span, test, values, given)
@@ -102,21 +123,64 @@ class Ways:
                     self.follow(pc, values, (*given, refuted), frozenset(seen))
                     self.follow(self.labels[label], values, (*given, known), frozenset(seen))
                     return
-                case ir.Return() if self.is_entry:
+                case ir.Return() if self.is_entry and self.inside.start == 0:
                     return
-                case ir.Return() | ir.Next():
+                case ir.Return():
                     break
+                case ir.Next(done=label):
+                    turn = self._turn(pc - 1, instr, values, given)
+                    if turn is None:
+                        break
+                    pc = self.labels[label]
+                    values |= turn.changed
+                    seen |= turn.passed
                 case _:
                     values |= self._assigned(instr, values)
         self._unfinished.append(seen)
 
+    def _turn(
+        self, at: int, head: ir.Next, values: Values, given: tuple[ir.Expr, ...]
+    ) -> _Turn | None:
+        """Follows the ways through a loop over a list, once for all its items. None where a way
+        leads out of the loop, or the list is not known."""
+        span = head.span
+        match values.get(head.items), values.get(head.counter):
+            case ir.Operate(operator="iterate", args=(listed,)), ir.Const(value=0):
+                pass
+            case _:
+                return None
+        last = max(
+            i
+            for i, x in enumerate(self.body)
+            if i <= at or (isinstance(x, ir.Jump) and self.labels[x.label] == at - 1)
+        )
+        written = set[int]().union(*map(writes, self.body[at : last + 1]))
+        changed: dict[int, ir.Expr] = {slot: ir.Local(span, LATER) for slot in written}
+        items = {slot: fresh_slot() for slot in head.targets}
+        turn = Ways(self.program, self.function, self.text)
+        turn.inside, turn._steps = range(at + 1, last + 1), self._steps
+        turn.parts = self.parts | (set(items.values()) if self.parts & reads(listed) else set())
+        turn.follow(
+            at + 1,
+            {**values, **changed, **{slot: ir.Local(span, i) for slot, i in items.items()}},
+            given,
+        )
+        self._steps = turn._steps
+        if turn._unfinished:
+            return None
+        for met in turn.met:
+            known = met.known and _of_each(span, met.known, tuple(items.values()), listed)
+            if known is None or (is_small(known) and LATER not in reads(known)):
+                self._add(Met(met.span, known, met.why_not, met.always))
+        return _Turn(changed, {met.span for met in turn.met})
+
     def _meet(self, span: Span, test: ir.Expr, values: Values, given: tuple[ir.Expr, ...]) -> None:
         for whole in conjuncts(inlined(self.program, test)):
             for known in conjuncts(self._over_text(whole, values)):
-                if LATER not in reads(known) and self.text in reads((known, *given)):
+                if LATER not in reads(known) and self.parts & reads((known, *given)):
                     asked = ir.Or(span, (*given, known)) if given else known
                     self._add(Met(span, asked, always=not given))
-            if self.text in reads(whole) and (reason := why_unknown(self.program, whole)):
+            if self.parts & reads(whole) and (reason := why_unknown(self.program, whole)):
                 self._add(Met(span, None, reason))
 
     def _add(self, met: Met) -> None:
@@ -140,29 +204,17 @@ class Ways:
             return ir.Local(e.span, LATER)
         written = inlined(self.program, e)
         whole = substitute(written, values)
-        if reads(written).isdisjoint(values) or _is_small(whole):
+        if reads(written).isdisjoint(values) or is_small(whole):
             return simplified(whole)
         return ir.Local(e.span, LATER)
 
 
-def _is_small(e: ir.Expr) -> bool:
-    """Whether an expression has few levels and nodes, those that stand twice counted twice."""
-    level, count = [e], 0
-    for _ in range(DEEPEST):
-        level = list(islice((below for x in level for below in _below(x)), LARGEST + 1))
-        count += len(level)
-        if not level or count > LARGEST:
-            return not level
-    return False
-
-
-def _below(node: Any) -> Iterator[Any]:
-    """The parts of a node of an expression."""
-    for f in fields(node):
-        part = getattr(node, f.name)
-        for x in part if isinstance(part, tuple) else (part,):
-            if isinstance(x, ir.Expr | ir.Clause):
-                yield x
+def _of_each(span: Span, test: ir.Expr, items: tuple[int, ...], listed: ir.Expr) -> ir.Expr:
+    """The test of every item of a list, in slots of its own."""
+    gather = ir.Gather(span, test, (ir.Clause(items, listed, ()),))
+    every = ir.Builtin(span, "all", (gather,))
+    own: ir.Expr = renumbered(every, {slot: fresh_slot() for slot in sorted(bound(every))})
+    return simplified(own)
 
 
 def _item(span: Span, items: ir.Expr, i: int) -> ir.Expr:
