@@ -9,7 +9,7 @@ import pytest
 
 import fkdsl
 from fkdsl.engine.constraints import transducers
-from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.automaton import Automaton, automaton
 from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
 from fkdsl.ir import nodes as ir
@@ -278,6 +278,34 @@ TEXTS_OF_NUMBERS += [
 @pytest.mark.parametrize("form", OF_NUMBERS)
 def test_the_language_of_sums_of_numbers_is_wider_where_they_are_large_only(form):
     assert_wider(form, TEXTS_OF_NUMBERS, lambda s: not re.search(r"-|\d{3}", s), 3)
+
+
+OF_THREE = [
+    "int(words(s)[0]) + int(words(s)[1]) == int(words(s)[2])",
+    "3 * int(split(s)[1]) - int(split(s)[0]) > n + int(split(s)[3])",
+    "int(lines(s)[0]) <= 2 * int(lines(s)[2]) - int(lines(s)[1]) + 1",
+]
+TEXTS_OF_THREE = [
+    f"{a} + {b}\n{c}" for a, b, c in product(("0", "7", "12", "99", "-4", "100", "07"), repeat=3)
+]
+TEXTS_OF_THREE += [f"{a}\n {b}\n{c}" for a, b, c in product(("3", "20", "x"), repeat=3)]
+TEXTS_OF_THREE += [
+    f"{a} {b} = {a + b + c}\n{a}" for a, b, c in product((2, 57), (8, 9), (-1, 0, 1))
+]
+
+
+@pytest.mark.parametrize("form", OF_THREE)
+def test_sums_of_three_numbers_are_exact_where_two_are_small(form):
+    condition = Condition(form)
+    followed = Automaton(condition.language, most_explored=0)
+    refused = 0
+    for s in TEXTS_OF_THREE:
+        held, accepted = condition.holds(s), followed.accepts(s)
+        assert accepted or not held, s
+        small = not re.search(r"-|\d{3}|\b0\d|x", s)
+        assert held is not False or not accepted or not small, s
+        refused += not accepted
+    assert refused > 5
 
 
 def test_a_sum_that_is_not_whole_refuses_nothing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from fkdsl.engine.constraints import transducers
+from fkdsl.engine.constraints.added_numbers import AddedNumbers
 from fkdsl.engine.constraints.case_mapping import (
     FINAL_SIGMA,
     SIGMA,
@@ -27,6 +28,7 @@ from fkdsl.engine.constraints.language_charsets import BREAK, MARK, SPACE, white
 from fkdsl.engine.constraints.languages import (
     IN_WORD,
     JOINT,
+    Added,
     Beginnings,
     Both,
     Cased,
@@ -225,6 +227,9 @@ class LanguageExpressions:
                 return a.union([self.items(p, by, upper) for p in parts])
             case Times(part, least, most):
                 return a.repeat(self.items(part, by, upper), least, most)
+            case Added():
+                lists = AddedNumbers(a, self.members, self.item, self.separator).lists(items)
+                return lists if upper else a.EMPTY
         raise AssertionError(items)
 
     def counted(self, count: Count, upper: bool) -> CountedItems:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from fkdsl.engine.constraints.languages import (
+    Added,
     Beginnings,
     Both,
     Cased,
@@ -32,6 +33,7 @@ from fkdsl.engine.constraints.languages import (
     Stripped,
     Times,
     Undivided,
+    WholeNumber,
 )
 
 
@@ -98,6 +100,8 @@ def parts_of(items: Items) -> Iterable[Language]:
                 yield from parts_of(inner)
         case Times(part=inner):
             yield from parts_of(inner)
+        case Added():
+            yield WholeNumber(((None, None),))
 
 
 def is_regular(language: Language) -> bool:

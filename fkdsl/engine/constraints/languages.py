@@ -318,6 +318,16 @@ class Times(Items):
     most: int
 
 
+@dataclass(frozen=True)
+class Added(Items):
+    """The lists whose items at three places, in their order, write whole numbers that, each times
+    its factor, add up to a number of the ranges; and those of which this is not known."""
+
+    places: tuple[int, int, int]
+    factors: tuple[int, int, int]
+    ranges: tuple[tuple[int | None, int | None], ...]
+
+
 ALL_TEXTS, NO_TEXTS = Both(()), Either(())
 ANY_ITEM = One(ALL_TEXTS)
 ANY_ITEMS = Times(ANY_ITEM, 0, -1)

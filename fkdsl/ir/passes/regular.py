@@ -4,8 +4,8 @@ values/library/languages.py.
 Here: tests and their and, or, not. What a test may look at besides the text itself is in views.py
 (`lower(s)`, `words(s)[1]`), what it may count in counts.py and sums.py, what it says of each word,
 line or sentence in item_tests.py, and how two characters or numbers of it compare in
-same_character.py and same_number.py, and numbers of a JSON text in json_tests.py. What can be said
-in other words is put into those (forms.py).
+same_character.py, same_number.py and three_numbers.py, and numbers of a JSON text in json_tests.py.
+What can be said in other words is put into those (forms.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
 from fkdsl.ir.passes.json_tests import json_comparison
 from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.same_number import same_number
+from fkdsl.ir.passes.three_numbers import three_numbers
 from fkdsl.ir.passes.views import has_grammar, own_form, view_language
 
 ATOMS = {
@@ -74,6 +75,7 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
         or view_language(test, text, _language)
         or same_character(test, text, _language)
         or same_number(test, text, _language)
+        or three_numbers(test, text)
         or json_comparison(test, text)
     )
 

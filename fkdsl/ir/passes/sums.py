@@ -54,8 +54,8 @@ def _of_number(sums: _Sum, numbers: tuple[ir.Expr, ir.Expr, ir.Expr]) -> ir.Expr
         return None
     first = sums.first or ir.Const(span, 0)
     if divisor != ir.Const(span, 0):
-        numbers = (sums.numbers[0], first, divisor, operator, bound)
-        return ir.Builtin(span, ".rest_of_number", numbers)
+        of_rest = (sums.numbers[0], first, divisor, operator, bound)
+        return ir.Builtin(span, ".rest_of_number", of_rest)
     return ir.Builtin(span, ".number_in_sum", (sums.numbers[0], first, operator, bound))
 
 

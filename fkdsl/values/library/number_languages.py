@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.added_numbers import quotients
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
 from fkdsl.values.library.item_languages import By
@@ -130,16 +131,21 @@ def number_in_sum(factor: Any, first: Any, operator: str, bound: Any) -> of.Lang
     bound is true. Of other texts `int` raises an error."""
     if not _is_whole(first) or not _whole(factor):
         return of.Larger(ALL_TEXTS, A_FRACTION)
-    by, no_number = int(factor), of.Complement(of.WholeNumber(((None, None),)))
-    found = []
-    for ends in ranges(operator, bound):
-        least, most = (None if end is None else end - int(first) for end in ends)
-        least, most = (least, most) if by > 0 else (most, least)
-        low = None if least is None else -(-least // by)
-        high = None if most is None else most // by
-        if low is None or high is None or low <= high:
-            found.append((low, high))
-    return of.MayFail(of.WholeNumber(tuple(found)), no_number)
+    no_number = of.Complement(of.WholeNumber(((None, None),)))
+    numbers = quotients(ranges(operator, bound), int(first), int(factor))
+    return of.MayFail(of.WholeNumber(numbers), no_number)
+
+
+@pure(".added_numbers", [A, A, A, A, A, A], ANY)
+def added_numbers(
+    by: By, places: Any, factors: Any, first: Any, operator: str, bound: Any
+) -> of.Language:
+    """The texts whose items at three places write numbers, each times its factor, that add up with
+    `first` to a number of which a comparison with a bound is true, and some more."""
+    if not _is_whole(first):
+        return of.Larger(ALL_TEXTS, A_FRACTION)
+    among = quotients(ranges(operator, bound), int(first), 1)
+    return of.Larger(of.Listed(by, of.Added(places, factors, among)), "")
 
 
 @pure(".rest_of_number", [A, A, A, A, A], ANY)
