@@ -18,9 +18,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from fkdsl.base.kept import kept
 from fkdsl.base.logspace import Floats
@@ -29,7 +27,6 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.backward import (
     MOST_NUMBERS,
     BackwardMessages,
-    Belief,
     Way,
     numbers,
     why_not,
@@ -38,10 +35,12 @@ from fkdsl.engine.constraints.constraint import Constraint, Future
 from fkdsl.engine.constraints.futures import SoFar, futures
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
-from fkdsl.models.surrogate.model import WINDOW, Array, Surrogate
+from fkdsl.models.surrogate.model import Array, Surrogate
+from fkdsl.proposals.filtering import belief_at, filter_texts
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
 from fkdsl.proposals.text_masks import Ahead
-from fkdsl.proposals.trust import CAUTION, Drifts, trusted_power
+from fkdsl.proposals.tilts import Guided, Messages, Tilt, TiltSettings, tilts_of
+from fkdsl.proposals.trust import CAUTION, Drifts
 from fkdsl.values.values import ContextRef
 
 FLOOR = 1e-3
@@ -51,29 +50,21 @@ POWER = 0.75
 """b of runs at most. A surrogate knows less of a text than the model, so it holds what will come
 anyway to be less likely than it is, and hurries to what completes the text at once; a power below 1
 trusts it less (figures: docs/lookahead.md)."""
-LIKELY = 5e-4
-"""Share of the probability from which on a token's h is computed for itself. The others share the
-average of those that lead to the same state of the automaton."""
-FEW_TOKENS = 64
-"""Where at most so many tokens are possible, each has its own."""
 TABLES, TOTAL = 16, 2 * MOST_NUMBERS
 """Constraints whose messages are kept, and numbers that these are together. Where a population has
 more at once, as of particles that each have a language of their own, none looks ahead: messages
 would be made anew at every token."""
-BELIEFS = 1024
 TILTS = 32
 """Tilts that are kept for other particles in the same state."""
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
 constraint needs no look-ahead: little is lost by dying so seldom."""
-LEAST = 1e-300
-"""The least h before a text."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
 Asked = Constraint | SoFar
-Messages = tuple[BackwardMessages, ...]
-"""Those of each way in which a text may end: their probabilities add up."""
-
+Tiltable = tuple[RunningParticle, ContextRef, Ahead, TokenOutcomes]
+"""A particle, the distribution that it draws a constrained text from, the constraint, and what may
+come."""
 
 KEPT_NUMBERS, KEPT_MESSAGES = 1 << 20, 8
 """Numbers up to which the messages of a constraint are kept from run to run, and how many such."""
@@ -83,21 +74,6 @@ KEPT_NUMBERS, KEPT_MESSAGES = 1 << 20, 8
 def kept_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
     """Those of one automaton and one surrogate, made once in a process."""
     return BackwardMessages(way, surrogate)
-
-
-class Tilt(NamedTuple):
-    """h: (n,) of each outcome, relative to the largest, so in (0, 1]. log_scale: the log of the
-    largest, nats; of both, the power is taken already. power: b. log_h_0: of a text's first token,
-    the log of the h before it, nats, of which no power is taken; None of a later token."""
-
-    h: Floats
-    log_scale: float
-    power: float
-    log_h_0: float | None = None
-
-    def log_h(self, i: int) -> float:
-        """log h(i)^b, nats; at most 0."""
-        return self.log_scale + math.log(self.h[i])
 
 
 @dataclass
@@ -128,9 +104,7 @@ class CompletionLookahead:
     )
     _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
-    _beliefs: dict[tuple[str, tuple[int, ...]], Array] = field(default_factory=dict)
     _tilts: dict[Hashable, tuple[Outcomes, Tilt, float]] = field(default_factory=dict)
-    _windows: dict[Context, tuple[int, ...]] = field(default_factory=dict)
 
     def proposes(self, particle: RunningParticle) -> bool:
         """Whether a particle's draws are tilted."""
@@ -147,26 +121,18 @@ class CompletionLookahead:
         """Filters the texts of a population together. draws: particles, each with the distribution
         that it draws a constrained text from, and the constraint."""
         self._tilts.clear()
-        self._windows.clear()
-        wanted: dict[str, dict[tuple[int, ...], None]] = {}
+        wanted: dict[str, list[tuple[Context, int]]] = {}
         sizes: dict[int, int] = {}
         for particle, d, text in draws:
             if isinstance(d, ContextRef) and text.tokens_left is not None:
                 c = particle.contexts[d.index]
                 if c.model in self.surrogates:
                     sizes[id(text.constraint)] = self._numbers(c.model, text)
-                    window = self._windows[c.node] = _window(c.node)
-                    if (c.model, window) not in self._beliefs:
-                        wanted.setdefault(c.model, {})[window] = None
+                    wanted.setdefault(c.model, []).append((c.node, _begins(c.node, text)))
         if sizes:
             self._crowded = len(sizes) > TABLES or sum(sizes.values()) > TOTAL
-        if len(self._beliefs) + sum(map(len, wanted.values())) > BELIEFS:
-            self._beliefs.clear()
-        for model, windows in wanted.items():
-            beliefs = self.surrogates[model].beliefs(list(windows))
-            self._beliefs.update(
-                ((model, window), b) for window, b in zip(windows, beliefs, strict=True)
-            )
+        for model, texts in wanted.items():
+            filter_texts(self.surrogates[model], texts)
 
     def tilt(
         self,
@@ -178,59 +144,56 @@ class CompletionLookahead:
     ) -> Tilt | None:
         """h of the outcomes of a draw; None where there is nothing to look ahead by. counted:
         whether it is a draw of the run's, and not of a drafter's."""
-        self.draws += counted
         if not isinstance(d, ContextRef) or not isinstance(outcomes, TokenOutcomes):
+            self.draws += counted
             return None
-        messages = self._messages_of(particle.contexts[d.index].model, text)
-        if messages is None:
-            return None
-        self.tilted += counted
-        # Particles in one state have one tilt. The entry keeps the arrays that its key tells apart.
-        key = (
-            particle.contexts[d.index].node,
-            (id(text.constraint), len(text.ids), text.tokens_left),
-            (particle.power, particle.guesses.get(OWNER)),
-            (id(outcomes.row), id(outcomes.mask)),
-        )
-        if len(self._tilts) >= TILTS:
+        # The sums of p itself are then those that are drawn by, also where an equal draw's tilt is
+        # at hand: the draw is the same whichever were made before it.
+        _ = outcomes.p
+        return self.tilts([(particle, d, text, outcomes)], counted)[0]
+
+    def tilts(self, draws: Sequence[Tiltable], counted: bool = True) -> list[Tilt | None]:
+        """`tilt` of several draws, made together. Draws of particles in one state have one."""
+        self.draws += counted * len(draws)
+        keys: list[Hashable] = []
+        missing: dict[Hashable, tuple[TokenOutcomes, Guided]] = {}
+        for particle, d, text, outcomes in draws:
+            c = particle.contexts[d.index]
+            messages = self._messages_of(c.model, text)
+            if messages is None:
+                keys.append(None)
+                continue
+            # The entry keeps the arrays that its key tells apart.
+            key: Hashable = (
+                c.node,
+                (id(text.constraint), len(text.ids), text.tokens_left),
+                (particle.power, held := particle.guesses.get(OWNER)),
+                (id(outcomes.row), id(outcomes.mask)),
+            )
+            keys.append(key)
+            if key not in self._tilts and key not in missing:
+                assert text.tokens_left is not None
+                power = particle.power if text.ids else None
+                belief = self._belief(c.model, c.node, text, outcomes.row)
+                asked = (text.ids, text.tokens_left, power, held)
+                missing[key] = outcomes, Guided(outcomes, belief, messages, *asked)
+        if len(self._tilts) + len(missing) > TILTS:
             self._tilts.clear()
-        if key not in self._tilts:
-            self._tilts[key] = outcomes, *self._tilt(particle, d, text, outcomes, messages)
+        settings = TiltSettings(self.power, self.floor, self.caution)
+        made = tilts_of([guided for _, guided in missing.values()], settings)
+        for (key, (outcomes, _)), (tilt, drift) in zip(missing.items(), made, strict=True):
+            self._tilts[key] = outcomes, tilt, drift
+        return [self._count(key, draw[2], counted) for key, draw in zip(keys, draws, strict=True)]
+
+    def _count(self, key: Hashable, text: Ahead, counted: bool) -> Tilt | None:
+        """The tilt of a draw, which is counted."""
+        if key is None:
+            return None
         _, tilt, drift = self._tilts[key]
+        self.tilted += counted
         if counted and not math.isnan(drift):
             self.drifts.add(id(text.constraint), drift)
         return tilt
-
-    def _tilt(
-        self,
-        particle: RunningParticle,
-        d: ContextRef,
-        text: Ahead,
-        outcomes: TokenOutcomes,
-        messages: Messages,
-    ) -> tuple[Tilt, float]:
-        """The tilt, and what h was wrong by, nats; NaN where nothing says so."""
-        belief, p = self._belief(particle, d, outcomes.row), outcomes.p
-        h = sum(_h(way, belief, text, outcomes) for way in messages)
-        if len(messages) > 1:  # rounding
-            h = np.minimum(h, 1.0)
-        log_before, power = particle.guesses.get(OWNER), particle.power if text.ids else None
-        log_h_0 = None
-        if power is None:
-            log_h_0 = _log_h_0(messages, belief, text)
-            power = trusted_power(p, h, log_h_0, self.power, self.caution)
-            log_before = log_h_0 * power
-        if power != 1.0:
-            h = h**power
-        mass = float(p.sum())
-        mean = float(p @ h) / mass if mass > 0.0 else 0.0
-        if not mean > 0.0:  # nothing is known: the weight stays where it was
-            held = particle.guesses.get(OWNER, 0.0)
-            return Tilt(np.ones_like(h), held, power, log_h_0), math.nan
-        h = np.maximum(h, self.floor * mean)
-        largest = float(h.max())
-        drift = math.nan if log_before is None else math.log(float(p @ h)) - log_before
-        return Tilt(h / largest, math.log(largest), power, log_h_0), drift
 
     def _messages_of(self, model: str, text: Ahead) -> Messages | None:
         """The messages of a constraint; None where there are none, whose reason is kept."""
@@ -289,18 +252,12 @@ class CompletionLookahead:
             reasons += filter(None, found)
         return (), reasons[-1]
 
-    def _belief(self, particle: RunningParticle, d: ContextRef, row: Floats) -> Belief:
-        """The law of the hidden state that emits the next token: the filter's, and where there is a
-        head what it makes of that and of the row that is drawn from."""
-        c = particle.contexts[d.index]
-        surrogate, window = self.surrogates[c.model], self._windows.get(c.node)
-        key = (c.model, _window(c.node) if window is None else window)
-        if key not in self._beliefs:
-            self._beliefs[key] = surrogate.beliefs([key[1]])[0]
-        filtered = self._beliefs[key]
-        if surrogate.head is None:
-            return filtered
-        return surrogate.head.belief(row, filtered)
+    def _belief(self, model: str, node: Context, text: Ahead, row: Floats) -> Array:
+        """(H,) the law of the hidden state that emits the next token: the filter's, and where there
+        is a head what it makes of that and of the row that is drawn from."""
+        surrogate = self.surrogates[model]
+        filtered = belief_at(surrogate, node, _begins(node, text))
+        return filtered if surrogate.head is None else surrogate.head.belief(row, filtered)
 
 
 def look_ahead(particle: RunningParticle, log_h: float, power: float | None = None) -> None:
@@ -317,36 +274,6 @@ def _whole(text: Ahead) -> int:
     return of_whole(text.tokens_left, text.ids)
 
 
-def _window(node: Context) -> tuple[int, ...]:
-    """The tokens of a context that a belief depends on: one more than the window of a longer text,
-    which begins otherwise."""
-    tokens = node.tokens_from(max(0, node.length - WINDOW - 1))
-    return tuple(i for i in tokens if i >= 0)  # a surrogate knows no attachments
-
-
-def _log_h_0(messages: Messages, belief: Belief, text: Ahead) -> float:
-    """log h before the next token is known, nats."""
-    assert text.tokens_left is not None
-    h = sum(way.before(belief, way.masks.position(text.ids), text.tokens_left) for way in messages)
-    return math.log(min(max(h, LEAST), 1.0))
-
-
-def _h(
-    messages: BackwardMessages,
-    belief: Belief,
-    text: Ahead,
-    outcomes: TokenOutcomes,
-) -> Any:
-    """(n,) h of each outcome."""
-    assert text.tokens_left is not None
-    position, ids, p = messages.masks.position(text.ids), outcomes.ids, outcomes.p
-    h: Any
-    if np.count_nonzero(p > 0.0) <= FEW_TOKENS:  # faster than of p itself
-        h, likely = np.zeros(len(p)), p.nonzero()[0]
-    else:
-        averages = messages.averages(belief, position, text.tokens_left)
-        h = averages if ids is None else averages[ids]
-        likely = np.flatnonzero(p > LIKELY * p.sum())
-    of_likely = likely if ids is None else ids[likely]
-    h[likely] = messages.of_tokens(belief, position, text.tokens_left, of_likely)
-    return h
+def _begins(node: Context, text: Ahead) -> int:
+    """How many tokens there are before the text."""
+    return node.length - len(text.ids)

@@ -27,7 +27,6 @@ from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import is_finished
-from fkdsl.proposals.completion import Tilt
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.outcomes import FEW, Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
@@ -42,6 +41,7 @@ from fkdsl.proposals.text_masks import (
     prefix_masks_of_parts,
     text_constraint,
 )
+from fkdsl.proposals.tilts import Tilt
 from fkdsl.proposals.token_masks import TokenMask, token_mask
 from fkdsl.values.token_distributions import (
     ChoiceOf,
@@ -90,7 +90,8 @@ class OpenDraw:
     """op, distribution: the draw. by_draft: whether the particle is a drafter, which draws from
     drafts' rows themselves. constraint: on the text that is being drawn, None where there is none.
     unsatisfiable: whether it is known that no text satisfies it. finished: whether the contexts
-    that it draws from are. choice: what is drawn, where that is known (together.py)."""
+    that it draws from are. choice: what is drawn, where that is known (together.py). tilted: of a
+    draw that looks ahead, what may come and its tilt, where these are known."""
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class OpenDraw:
         self._masks: Masks | None = None
         self._ahead: tuple[Ahead | None] | None = None
         self.choice: Choice | None = None
+        self.tilted: tuple[Outcomes, Tilt | None] | None = None
         self.unsatisfiable = False
         self.finished = is_finished(distribution, particle.contexts)
         if self.finished:

@@ -24,7 +24,7 @@ from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.state import Status
 from fkdsl.proposals.alternatives import NOBODY, alternatives_of
-from fkdsl.proposals.completion import Tilt, look_ahead
+from fkdsl.proposals.completion import look_ahead
 from fkdsl.proposals.draft_weighted import DraftWeighted
 from fkdsl.proposals.drafting import Correction, DraftCounts, DraftedRow, advance_block
 from fkdsl.proposals.enumerated import Enumerated
@@ -38,6 +38,7 @@ from fkdsl.proposals.refusals import most_lethal, with_deaths
 from fkdsl.proposals.rejection import WeightedRejection
 from fkdsl.proposals.settings import EXPENSIVE_HEAD, EXPENSIVE_QUESTIONS, ProposalSettings
 from fkdsl.proposals.tilted import Tilted
+from fkdsl.proposals.tilts import Tilt
 from fkdsl.proposals.unweighted import Unweighted
 from fkdsl.values.values import ContextRef
 
@@ -68,7 +69,7 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         _take_token(draw, draw.choice)
         return None
     drafted = draw.drafted_row()
-    outcomes = draw.outcomes(drafted)
+    outcomes = draw.outcomes(drafted) if draw.tilted is None else draw.tilted[0]
     if outcomes is None:
         value = draw.distribution.sample(draw.rng)
         if draw.settings.alternatives:
@@ -82,7 +83,7 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         in_place = draw.settings.clock is None
         lookahead = Lookahead(particle, op, outcomes, plan, draw.cache, in_place)
     proposal = wrapped(kernel, draw.settings, drafted)
-    tilt = draw.tilt(outcomes)
+    tilt = draw.tilt(outcomes) if draw.tilted is None else draw.tilted[1]
     if tilt is not None and draw.settings.lookahead is not None:
         tilted = draw.settings.lookahead.proposes(particle)
         proposal = Tilted(proposal, tilt.h) if tilted else proposal
@@ -91,7 +92,12 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
 
 
 def _take_token(draw: OpenDraw, choice: Choice) -> None:
-    """Moves the particle past a plain draw (together.py), and weighs it, as `move_past` does."""
+    """Moves the particle past a draw whose choice is known (together.py, tilted_together.py), and
+    weighs it, as `move_past` does."""
+    if draw.tilted is not None:
+        outcomes, tilt = draw.tilted
+        move_past(draw, outcomes, choice, None, None, tilt)
+        return
     particle, d = draw.particle, draw.distribution
     frame = particle.frames[-1]
     particle.append_token(d, choice.i)

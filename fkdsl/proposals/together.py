@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.remembered import Remembered, allowed, shares
-from fkdsl.proposals.open_draw import OpenDraw
-from fkdsl.proposals.outcomes import FEW, SOME, Mask
+from fkdsl.proposals.inversion import inverse
+from fkdsl.proposals.open_draw import Masks, OpenDraw
+from fkdsl.proposals.outcomes import FEW, SOME, Mask, TokenOutcomes
 from fkdsl.proposals.proposal import Choice
 from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.tilted_together import TiltedDraw, choose_tilted
 from fkdsl.values.values import ContextRef
 
 MOST = 256
@@ -45,7 +46,21 @@ def choose_together(draws: Sequence[OpenDraw], settings: ProposalSettings) -> No
     rows that the draws request are at hand."""
     if settings.drafting is not None or settings.local or settings.blames:
         return
-    plain = [p for draw in draws if (p := plain_draw(draw, settings)) is not None]
+    plain: list[PlainDraw] = []
+    tilted: list[TiltedDraw] = []
+    for draw in draws:
+        found = _row_of(draw)
+        if found is None:
+            continue
+        if settings.lookahead is not None and draw.ahead() is not None:
+            row, masks = found
+            vocabulary = draw.particle.vocabulary(draw.distribution)
+            outcomes = TokenOutcomes(row, (draw.distribution,), vocabulary, masks.both)
+            tilted.append(TiltedDraw(draw, outcomes))
+        elif (p := _plain_draw(draw, *found)) is not None:
+            plain.append(p)
+    if settings.lookahead is not None:
+        choose_tilted(tilted, settings.lookahead)
     by_size: dict[tuple[int, np.dtype[np.floating]], list[PlainDraw]] = {}
     for p in plain:
         by_size.setdefault((len(p.row), p.row.dtype), []).append(p)
@@ -54,31 +69,34 @@ def choose_together(draws: Sequence[OpenDraw], settings: ProposalSettings) -> No
             _choose(same[begin : begin + MOST])
 
 
-def plain_draw(draw: OpenDraw, settings: ProposalSettings) -> PlainDraw | None:
-    """The draw, if masks decide all that is known of it, it is from the row of a context, and the
-    sums over the row's blocks are at hand; else None."""
+def _row_of(draw: OpenDraw) -> tuple[Floats, Masks] | None:
+    """The row (V,) that a draw takes a token from, and its masks, if it is a context's own and
+    masks decide all that is known of the draw; else None."""
     d, plan = draw.distribution, draw.plan
     if type(d) is not ContextRef or draw.finished or draw.unsatisfiable:
         return None
-    if type(draw.rng) is not KeyedRng or (
-        settings.lookahead is not None and draw.ahead() is not None
-    ):
+    if type(draw.rng) is not KeyedRng:
         return None
     masks = draw.masks()
     if plan is not None and plan.needs_lookahead and not masks.decided:
         return None
-    particle = draw.particle
-    c = particle.contexts[d.index]
-    row = particle.rows.get(c.node)
+    c = draw.particle.contexts[d.index]
+    row = draw.particle.rows.get(c.node)
     if c.pending is not None or not isinstance(row, np.ndarray):
         return None
+    return row, masks
+
+
+def _plain_draw(draw: OpenDraw, row: Floats, masks: Masks) -> PlainDraw | None:
+    """The draw, if the sums over its row's blocks are at hand; else None."""
     mask = masks.both
     left = len(row) if mask is None else allowed(mask)
     if len(row) - left > SOME:
         if masks.sums is None or left < len(row) // FEW:
             return None
         return PlainDraw(draw, row, mask, masks.sums)
-    sums = particle.engines[c.model].sums(c.node, row)
+    c = draw.particle.contexts[draw.distribution.index]
+    sums = draw.particle.engines[c.model].sums(c.node, row)
     if sums is None:
         return None
     if mask is not None and left < len(row):
@@ -128,17 +146,6 @@ def _choose(plain: Sequence[PlainDraw]) -> None:
             masked = mass < 1.0 and draw.masks().both is not None
             refused = {plan.blame: 1.0 - mass} if masked else {}
             draw.choice = Choice(index, min(0.0, math.log(mass)), refused=refused)
-
-
-def inverse(p: Floats, running: Floats, u: Floats) -> NDArray[np.intp]:
-    """(n,) in each row of p (n, m) the first index at which the running sums exceed u (n,); the
-    last positive entry if rounding keeps them below it."""
-    indices: NDArray[np.intp] = np.count_nonzero(running <= u[:, None], axis=1)
-    last = p.shape[1] - 1
-    beyond = (indices > last) | (p[np.arange(len(p)), np.minimum(indices, last)] <= 0.0)
-    for j in beyond.nonzero()[0].tolist():
-        indices[j] = p[j].nonzero()[0][-1]
-    return indices
 
 
 def _blocks(plain: Sequence[PlainDraw], ks: Sequence[int]) -> Floats:

@@ -28,8 +28,9 @@ from numpy.typing import ArrayLike
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Key, Rng
 from fkdsl.machine.particle import RunningParticle
-from fkdsl.proposals.completion import CompletionLookahead, Tilt
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.outcomes import Outcomes
+from fkdsl.proposals.tilts import Tilt
 
 
 @dataclass

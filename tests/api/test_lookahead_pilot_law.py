@@ -12,8 +12,9 @@ from fkdsl.base.value_keys import value_key
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.samplers.smc import smc
 from fkdsl.models.surrogate.model import Surrogate
-from fkdsl.proposals.completion import CompletionLookahead, Tilt
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.proposals.tilts import Tilt
 from fkdsl.proposals.trial import TrialLookahead, TrialPath
 from fkdsl.testing.laws import exact_measure
 from tests.api.test_lookahead_pilot import program_of, surrogate

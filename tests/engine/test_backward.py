@@ -78,6 +78,17 @@ def messages_of(pattern, until, model):
     return BackwardMessages(Way(masks), model), masks
 
 
+def h_of(messages, belief, position, tokens_left, ids):
+    """h of tokens after one text."""
+    texts = np.zeros(len(ids), dtype=np.intp)
+    return messages.of_tokens(belief[None], [position], tokens_left, texts, ids)
+
+
+def averages_of(messages, belief, position, tokens_left):
+    """Those of one text."""
+    return messages.averages(belief[None], [position], tokens_left)[0]
+
+
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
 @pytest.mark.parametrize(("pattern", "until"), CASES)
 def test_h_equals_the_sum_over_all_sequences_and_hidden_paths(pattern, until, left):
@@ -87,7 +98,7 @@ def test_h_equals_the_sum_over_all_sequences_and_hidden_paths(pattern, until, le
     for prefix in [(), (0,), (1, 0)]:
         if is_met(pattern, until, prefix, 99) is not None:
             continue
-        h = messages.of_tokens(belief, masks.position(prefix), left, np.arange(len(TOKENS)))
+        h = h_of(messages, belief, masks.position(prefix), left, np.arange(len(TOKENS)))
         expected = [
             by_paths(model, belief, pattern, until, prefix, x, left) for x in range(len(TOKENS))
         ]
@@ -99,7 +110,7 @@ def test_a_budget_that_is_off_by_one_gives_another_h(pattern, until):
     messages, masks = messages_of(pattern, until, surrogate())
     belief = np.array([0.3, 0.7], dtype=np.float32)
     at = masks.position(())
-    one, two = (messages.of_tokens(belief, at, left, np.arange(END)) for left in (1, 2))
+    one, two = (h_of(messages, belief, at, left, np.arange(END)) for left in (1, 2))
     assert np.abs(one - two).max() > 1e-3
 
 
@@ -108,14 +119,40 @@ def test_averages_are_those_of_the_tokens_that_lead_to_the_same_state():
     messages, masks = messages_of(r"[ab]*b", "", model)
     belief = np.array([0.3, 0.7])
     at = masks.position((0,))
-    h = messages.of_tokens(belief, at, 2, np.arange(len(TOKENS)))
-    averages = messages.averages(belief, at, 2)
+    h = h_of(messages, belief, at, 2, np.arange(len(TOKENS)))
+    averages = averages_of(messages, belief, at, 2)
     p = belief @ model.emission
     after = messages.states_after(at, None)
     for state in set(after.tolist()):
         alike = after == state
         expected = (p * h)[alike].sum() / p[alike].sum()
         np.testing.assert_allclose(averages[alike], expected, atol=1e-6)
+
+
+def test_what_is_said_of_texts_together_is_what_is_said_of_each_to_the_last_bit():
+    tokens = (b"a", "é".encode()[:1], "é".encode()[1:], b"b", b"")
+    vocabulary = Vocabulary(tokens, ends=frozenset({4}))
+    rng = np.random.default_rng(3)
+    rows = rng.dirichlet(np.full(5, 0.4), size=19)
+    model = Surrogate.of(
+        rng.dirichlet(np.ones(19)),
+        rng.dirichlet(np.ones(19), size=19),
+        rows,
+        vocabulary.fingerprint,
+    )
+    masks = make_constraint(Matches("[ab]*éb*"), "", vocabulary).regular
+    messages = BackwardMessages(Way(masks), model)
+    prefixes = [(), (0,), (1,), (3, 1, 2), (0, 1), (3, 1, 2), (3,)]  # some within a character
+    positions = [masks.position(prefix) for prefix in prefixes]
+    beliefs = rng.dirichlet(np.ones(19), size=len(prefixes)).astype(np.float32)
+    texts, ids = rng.integers(len(prefixes), size=300), rng.integers(5, size=300)
+    together = messages.of_tokens(beliefs, positions, 4, texts, ids)
+    averages = messages.averages(beliefs, positions, 4)
+    for j, (belief, position) in enumerate(zip(beliefs, positions, strict=True)):
+        alone = h_of(messages, belief, position, 4, ids[texts == j])
+        assert (together[texts == j] == alone).all()
+        assert (averages[j] == averages_of(messages, belief, position, 4)).all()
+    assert len(set(together.tolist())) > 10
 
 
 def test_tokens_that_do_the_same_from_every_state_are_one_behaviour():
@@ -127,7 +164,7 @@ def test_tokens_that_do_the_same_from_every_state_are_one_behaviour():
 def test_a_token_that_is_impossible_to_the_surrogate_has_an_h():
     model = surrogate(impossible=[(0, 0), (1, 0)])
     messages, masks = messages_of(r"[ab]*b", "", model)
-    h = messages.of_tokens(np.array([0.5, 0.5]), masks.position(()), 3, np.arange(len(TOKENS)))
+    h = h_of(messages, np.array([0.5, 0.5]), masks.position(()), 3, np.arange(len(TOKENS)))
     assert np.isfinite(h).all()
     assert h[0] > 0.0
 
@@ -135,7 +172,7 @@ def test_a_token_that_is_impossible_to_the_surrogate_has_an_h():
 def test_a_text_behind_its_stop_is_complete():
     messages, masks = messages_of(r"b*", "\n", surrogate())
     at = masks.position((1,))
-    h = messages.of_tokens(np.array([0.5, 0.5]), at, 3, np.array([4]))
+    h = h_of(messages, np.array([0.5, 0.5]), at, 3, np.array([4]))
     assert h.tolist() == [1.0]
 
 
@@ -146,14 +183,14 @@ def test_unfinished_characters_are_estimated_by_the_character_that_they_lead_to(
     masks = make_constraint(Matches("a*é"), "", vocabulary).regular
     messages = BackwardMessages(Way(masks), model)
     belief = np.ones(1, dtype=np.float32)
-    first = messages.of_tokens(belief, masks.position(()), 3, np.arange(4))
+    first = h_of(messages, belief, masks.position(()), 3, np.arange(4))
     assert first[1] > 0.0
     assert first[3] == 0.0
     at = masks.position((0, 1))
     assert at[1]
-    second = messages.of_tokens(belief, at, 1, np.arange(4))
+    second = h_of(messages, belief, at, 1, np.arange(4))
     np.testing.assert_allclose(second[2], 0.2, atol=1e-6)
-    assert messages.averages(belief, at, 1)[2] > 0.0
+    assert averages_of(messages, belief, at, 1)[2] > 0.0
 
 
 @pytest.mark.parametrize("pattern", ["a*é", "[ab]*(é|a).", "(?s).{2,3}"])

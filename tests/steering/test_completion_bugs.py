@@ -61,8 +61,8 @@ def test_a_budget_that_is_off_by_one_leaves_variance(monkeypatch, off):
     """And no bias, so it is this that shows it."""
     of_tokens = BackwardMessages.of_tokens
 
-    def wrong(self, belief, position, tokens_left, ids):
-        return of_tokens(self, belief, position, max(0, tokens_left + off), ids)
+    def wrong(self, beliefs, positions, tokens_left, *tokens):
+        return of_tokens(self, beliefs, positions, max(0, tokens_left + off), *tokens)
 
     monkeypatch.setattr(BackwardMessages, "of_tokens", wrong)
     program = fkdsl.parse(TABLE + PROGRAMS["a pattern"])

@@ -203,7 +203,8 @@ def test_h_before_a_token_is_the_mean_of_h_under_the_surrogate():
     def before(self, belief, position, tokens_left):
         result = original(self, belief, position, tokens_left)
         ids = np.arange(self.by_token.shape[0])
-        h = self.of_tokens(belief, position, tokens_left, ids)
+        texts = np.zeros(len(ids), dtype=np.intp)
+        h = self.of_tokens(belief[None], [position], tokens_left, texts, ids)
         seen.append((result, float((self.by_token @ belief) @ h)))
         return result
 

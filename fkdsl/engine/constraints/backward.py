@@ -22,6 +22,8 @@ Unfinished characters are estimated
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +39,12 @@ from fkdsl.models.surrogate.model import Surrogate
 Floats = NDArray[np.float64]
 Averages = NDArray[np.float32]
 Belief = NDArray[np.float32] | NDArray[np.float64]
-"""(H,) a law of the hidden state that emits the next token."""
+"""(H,) a law of the hidden state that emits the next token; (m, H) of several texts."""
 MOST_NUMBERS = 1 << 24
 """Numbers that the messages of one constraint may be: states times hidden states times tokens."""
 HASH_SEED = 20240613
+ROWS = 128
+"""Tokens whose h is computed at a time."""
 KEPT_STATES, FEW_PAIRS = 64, 64
 """States of the automaton whose products are kept, and pairs of one up to which they are."""
 
@@ -180,33 +184,65 @@ class BackwardMessages:
         return float(np.clip(met.sum() / belief.sum(), 0.0, 1.0))
 
     def of_tokens(
-        self, belief: Belief, position: Position, tokens_left: int, ids: NDArray[np.int64]
+        self,
+        beliefs: Belief,
+        positions: Sequence[Position],
+        tokens_left: int,
+        texts: NDArray[np.intp],
+        ids: NDArray[np.int64],
     ) -> Floats:
-        """(n,) h of the tokens `ids` (n,) after a text at a position. tokens_left: how many may
-        follow. Where the surrogate holds a token to be impossible, as `averages` has it."""
-        moved = self.moved(tokens_left)[self.states_after(position, ids)]  # (n, H)
-        joint = self.by_token[ids] * belief
-        total = joint.sum(axis=1, dtype=np.float64)
-        met = np.einsum("nh,nh->n", joint, moved)
-        h = np.divide(met, total, out=moved @ belief, where=total > 0.0)
-        result: Floats = np.clip(h, 0.0, 1.0)
-        return result
+        """(n,) h of tokens, each after one of m texts. beliefs: (m, H) and positions: of the texts.
+        tokens_left: how many may follow. texts, ids: (n,) each token, and the text that it follows.
+        Where the surrogate holds a token to be impossible, as `averages` has it.
 
-    def averages(self, belief: Belief, position: Position, tokens_left: int) -> Averages:
-        """(V,) h of every token, averaged over those that lead to the same state."""
+        A number depends, to its last bit, on its own token and text alone, here and in `averages`.
+        """
+        moved, after = self.moved(tokens_left), self._states_after(positions, texts, ids)
+        h = np.empty(len(ids))
+        for begin in range(0, len(ids), ROWS):  # what is gathered stays in the processor's caches
+            some = slice(begin, begin + ROWS)
+            belief, reached = beliefs[texts[some]], moved[after[some]]  # (ROWS, H)
+            joint = (self.by_token[ids[some]] * belief).astype(np.float64)
+            met, total = np.einsum("nh,nh->n", joint, reached), joint.sum(axis=1)
+            h[some] = _ratios(met, total, partial(_products, "nh,nh->n", reached, belief))
+        return h
+
+    def _states_after(
+        self, positions: Sequence[Position], texts: NDArray[np.intp], ids: NDArray[np.int64]
+    ) -> Ints:
+        """(n,) the state after each token that follows one of the texts."""
+        states = np.array([state for state, _ in positions])
+        after: Ints = self._behaviours.after[states[texts], self._behaviours.of_token[ids]]
+        for j, position in enumerate(positions):
+            if position[1]:
+                here = texts == j
+                after[here] = self.states_after(position, ids[here])
+        return after
+
+    def averages(
+        self, beliefs: Belief, positions: Sequence[Position], tokens_left: int
+    ) -> Averages:
+        """(m, V) h of every token after each of m texts, averaged over those that lead to the same
+        state. beliefs: (m, H) and positions: of the texts."""
         moved = self.moved(tokens_left)
-        state, pending = position
-        if pending:
-            of_state = np.clip(moved @ belief, 0.0, 1.0).astype(np.float32)
-            averages: Averages = of_state.take(self.states_after(position, None))
-            return averages
-        to, weights, joint = self._of_state(state, tokens_left)
-        total = weights @ belief
-        met = joint @ belief
-        of_pair = np.divide(met, total, out=moved[to] @ belief, where=total > 0.0)
-        of_state = np.zeros(self._size + 1, dtype=np.float32)
-        of_state[to] = np.clip(of_pair, 0.0, 1.0)
-        averages = of_state[self._behaviours.after[state]].take(self._behaviours.of_token)
+        averages = np.empty((len(positions), len(self.by_token)), dtype=np.float32)
+        alike: dict[int, list[int]] = {}
+        for j, (state, pending) in enumerate(positions):
+            if pending:
+                of_state = np.clip(moved @ beliefs[j], 0.0, 1.0).astype(np.float32)
+                averages[j] = of_state.take(self.states_after(positions[j], None))
+            else:
+                alike.setdefault(state, []).append(j)
+        for state, texts in alike.items():
+            to, weights, joint = self._of_state(state, tokens_left)
+            belief, pairs = beliefs[texts], "kh,jh->jk"
+            met, total = _products(pairs, joint, belief), _products(pairs, weights, belief)
+            h = _ratios(met, total, partial(_products, pairs, moved[to], belief))
+            of_states = np.zeros((len(texts), self._size + 1), dtype=np.float32)
+            of_states[:, to] = h
+            of_behaviours = of_states[:, self._behaviours.after[state]]
+            for j, of_text in zip(texts, of_behaviours, strict=True):
+                of_text.take(self._behaviours.of_token, out=averages[j], mode="clip")
         return averages
 
     def _of_state(self, state: int, tokens_left: int) -> tuple[Ints, Floats, Floats]:
@@ -236,6 +272,24 @@ class BackwardMessages:
         ended = self._size if self._each_token or self.masks.accepts(position) else DEAD
         states[list(self.masks.vocabulary.ends)] = ended
         return states if ids is None else states[ids]
+
+
+def _products(axes: str, of_states: Floats, belief: Belief) -> Floats:
+    """Sums over hidden states, each of them by itself, which a product of matrices does not
+    promise."""
+    sums: Floats = np.einsum(axes, of_states, belief.astype(np.float64))
+    return sums
+
+
+def _ratios(met: Floats, total: Floats, otherwise: Callable[[], Floats]) -> Floats:
+    """met / total within [0, 1], and what `otherwise` gives where the total is zero."""
+    possible = total > 0.0
+    if possible.all():
+        h = met / total
+    else:
+        h = np.divide(met, total, out=otherwise(), where=possible)
+    within: Floats = np.minimum(np.maximum(h, 0.0), 1.0)
+    return within
 
 
 def _universal(automaton: Automaton) -> NDArray[np.bool_]:

@@ -114,6 +114,19 @@ class Surrogate:
             result[i : i + BLOCK] = self._block(texts[i : i + BLOCK])
         return result
 
+    def after(self, beliefs: Array, tokens: Sequence[int]) -> Array:
+        """(N, H) float32: the beliefs (N, H) once each text has one more token. Pure, and row by
+        row: a row depends on its own text alone."""
+        result = np.empty_like(beliefs)
+        for i in range(0, len(tokens), BLOCK):
+            some = slice(i, i + BLOCK)
+            joint = np.zeros((BLOCK, self.states), dtype=np.float32)
+            n = len(tokens[some])
+            np.multiply(beliefs[some], self.emission.T[list(tokens[some])], out=joint[:n])
+            moved = (joint @ self.transition)[:n]
+            np.divide(moved, moved.sum(axis=1, keepdims=True), out=result[some])
+        return result
+
     def _block(self, texts: Sequence[tuple[int, ...]]) -> Array:
         """(n, H): the beliefs of at most BLOCK texts. Their windows end together, so that a shorter
         one begins later."""
