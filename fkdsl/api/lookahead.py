@@ -208,9 +208,9 @@ def verify_surrogates(
     raise CallError("there is no surrogate of the program's model to look ahead by", DISTIL)
 
 
-def constrains_texts(program: CalledProgram) -> bool:
-    """Whether conditions on some text guide draws of it, and how far these go is known."""
-    return any(
+def constrains_texts(program: CalledProgram) -> int:
+    """How many draws conditions on a text guide, and how far these go is known."""
+    return sum(
         isinstance(i, ir.Draw)
         and i.plan is not None
         and (

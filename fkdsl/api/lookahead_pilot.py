@@ -21,6 +21,18 @@ are as likely may be at different places; so a slope that is far below POWER is 
 small power still tells which texts are better, so draws do not look ahead only where b is below
 LEAST_POWER.
 
+**When it ends.** At each token a path has its y of what came so far, with b log h for what is still
+to come. So b is known long before a text's end. A pilot of a program that draws one text ends once
+each path has drawn EVIDENCE tokens of it, and
+
+- b is within CLOSE of POWER by both halves, while at most UNRESOLVED nats are still expected, or
+- b is lower by the half that looks ahead, of which all but a RESOLVED share of what was expected at
+  the beginning has come.
+
+Where it ends is a function of the pilot's own draws, so nothing else changes. b is then that of the
+half that looks ahead, and `gain` is not known. (A half that looks ahead hurries to the nearest end,
+and there agrees with itself: so that it agrees is not enough.)
+
 A surrogate may be right in the mean and wrong from text to text. Of every particle it is known by
 how many nats r_i it would have weighed more by the draws of the other half. Under the posterior the
 mean of the log weight of a path is log Z plus the divergence KL(posterior || law of the draws), so
@@ -43,7 +55,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fkdsl.api.lookahead import AGAINST, AUTO, NONE, LookaheadDecision
+from fkdsl.api.lookahead import AGAINST, AUTO, NONE, LookaheadDecision, constrains_texts
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.base.deadline import check as check_deadline
@@ -72,6 +84,13 @@ LEAST_POWER = 0.01
 """The power of h below which draws do not look ahead."""
 CLOSE = 0.05
 """A b that is lower than POWER by less is not spoken of."""
+EVIDENCE = 4
+"""Tokens of a text before which a pilot does not end."""
+UNRESOLVED = 15.0
+"""Nats that may still be expected of a text where a pilot ends because what came agrees."""
+RESOLVED = 0.1
+"""Share of the nats that were expected of a text which may still be, where a pilot ends because
+what came does not agree."""
 GAIN = -12.0
 """The gain down to which look-ahead is taken whatever weighs more."""
 MASS = -10.0
@@ -136,8 +155,10 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
     before = request.engines.counts()[1]
     model = steering_model(plain, request.engines, lookahead=trial, guessers=guessers)
     rng = pilot_rng(KeyedRng(request.seed))
+    # Of several texts, the first would speak for all.
+    ends_early = constrains_texts(request.program) == 1
     try:
-        paths = trial_paths(model, rng, n, request.max_steps, trial)
+        paths = trial_paths(model, rng, n, request.max_steps, trial, ends_early)
     except ProgramError:
         return Decided(untried, model)
     if not trial.tilted:
@@ -149,10 +170,11 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
 @dataclass
 class TrialPaths:
     """The particles of a pilot, (2n,) each, the first n of them drawn without look-ahead.
-    log_weights: nats."""
+    log_weights: nats. ended_early: whether it has ended before they did."""
 
     log_weights: Floats
     paths: Sequence[TrialPath]
+    ended_early: bool = False
 
     def decision(self) -> LookaheadDecision:
         """What they come to; the caller counts them."""
@@ -164,32 +186,54 @@ class TrialPaths:
     def reason(self) -> str:
         """A key of REASONS (fkdsl.api.lookahead); one of AGAINST where the run is not to look
         ahead."""
-        gain, power = self.gain(), self.power()
-        if gain is None:
+        power = self.power()
+        if log_sum_exp(self.log_weights) == -np.inf:
             return "died"
         if power < LEAST_POWER:
             return "exaggerates"
         if power < POWER - CLOSE:
             return "partly"
-        misled = gain < GAIN and self._plain_is_heavier() and self._mass() >= MASS
-        return "misled" if misled else "agrees"
+        gain = self.gain()
+        if gain is None or gain >= GAIN:
+            return "agrees"
+        return "misled" if self._plain_is_heavier() and self._mass() >= MASS else "agrees"
 
     def power(self) -> float:
         """The power of h that what came agrees with, up to POWER."""
-        n = len(self.paths) // 2
-        half = slice(0, n) if self._plain_is_heavier() else slice(n, 2 * n)
-        lives = self.log_weights[half] > -np.inf
-        lived = [path for path, alive in zip(self.paths[half], lives, strict=True) if alive]
+        return self._power(looks=self.ended_early or not self._plain_is_heavier())
+
+    def _power(self, looks: bool) -> float:
+        """That by one half."""
+        lived = self._lived(looks)
         prior = (NOISE / SPREAD) ** 2
         squares = prior + math.fsum(path.mean_square() for path in lived)
         products = prior * POWER + math.fsum(path.mean_product() for path in lived)
         slope = min(max(products / squares, 0.0), POWER)
         return slope * (1.0 + (slope / POWER) ** 2) / 2.0
 
+    def _lived(self, looks: bool) -> list[TrialPath]:
+        """Those of a half that live."""
+        n = len(self.paths) // 2
+        half = range(n, 2 * n) if looks else range(n)
+        return [self.paths[i] for i in half if self.log_weights[i] > -np.inf]
+
+    def suffices(self) -> bool:
+        """Whether what has come so far of paths in the midst of their text says their b."""
+        plain, looking = self._lived(looks=False), self._lived(looks=True)
+        if not looking or any(path.points <= EVIDENCE for path in (*plain, *looking)):
+            return False
+        left, before = (
+            -math.fsum(nats) / len(looking)
+            for nats in ([path.last for path in looking], [path.first for path in looking])
+        )
+        if self._power(looks=True) < POWER - CLOSE:
+            return left <= RESOLVED * before
+        return self._power(looks=False) >= POWER - CLOSE and left <= UNRESOLVED
+
     def gain(self) -> float | None:
         """Nats by which look-ahead brings draws nearer to the posterior; None where no particle
-        lives."""
-        if log_sum_exp(self.log_weights) == -np.inf:
+        lives, or their weights are not all known."""
+        if self.ended_early or log_sum_exp(self.log_weights) == -np.inf:
             return None
         ratios = np.array([path.log_ratio for path in self.paths])
         return -float(normalised(self.log_weights) @ ratios)
@@ -217,8 +261,10 @@ def trial_paths(
     n: int,
     max_steps: int | None,
     trial: TrialLookahead,
+    ends_early: bool = False,
 ) -> TrialPaths:
-    """Two halves of n particles, without look-ahead and with it, each resampled for itself."""
+    """Two halves of n particles, without look-ahead and with it, each resampled for itself.
+    ends_early: whether to end once what they say suffices, and not with them."""
     paths = [TrialPath(looks=i >= n) for i in range(2 * n)]
 
     def streams(name: str, t: int, of: Sequence[int]) -> list[PathRng]:
@@ -244,4 +290,7 @@ def trial_paths(
         after, log_G = model.step(rngs, [states[i] for i in moving])
         for i, x, g in zip(moving, after, log_G, strict=True):
             states[i], log_w[i] = x, log_w[i] + g
+        found = TrialPaths(log_w, paths, ended_early=True)
+        if ends_early and found.suffices():
+            return found
     return TrialPaths(log_w, paths)

@@ -41,7 +41,8 @@ class TrialPath:
     than without. log_mass: nats that masks have left. points: places at which x and y were
     compared, the beginnings of texts and what follows each of their tokens. squares, products: the
     sums of x^2 and of x y over them, nats^2, of tokens so far. expected: the sum of x over those of
-    the present text. held: b log h after its last token.
+    the present text. held: b log h after its last token. first, last: x at the beginning of the
+    present text, and now.
     """
 
     looks: bool
@@ -52,6 +53,8 @@ class TrialPath:
     products: float = 0.0
     expected: float = 0.0
     held: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
 
     def copy(self) -> TrialPath:
         """One that goes its own way."""
@@ -64,7 +67,7 @@ class TrialPath:
         if not tilt.power:
             return
         if tilt.log_h_0 is not None:
-            self.expected = 0.0
+            self.expected, self.first = 0.0, tilt.log_h_0
             self._point(tilt.log_h_0, tilt.power)
         # What comes now, all places before it have had to expect.
         self.products += self.expected * (log_A_h - self.held if self.looks else log_A)
@@ -74,7 +77,7 @@ class TrialPath:
         self.points += 1
         self.squares += x * x
         self.expected += x
-        self.held = power * x
+        self.held, self.last = power * x, x
         if self.looks:
             self.products += power * x * x
 
@@ -83,8 +86,9 @@ class TrialPath:
         return self.squares / max(self.points, 1)
 
     def mean_product(self) -> float:
-        """Of x y, nats^2."""
-        return self.products / max(self.points, 1)
+        """Of x y, nats^2; b log h stands for what is still to come of a text."""
+        to_come = 0.0 if self.looks else self.expected * self.held
+        return (self.products + to_come) / max(self.points, 1)
 
 
 class PathRng:

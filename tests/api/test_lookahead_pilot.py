@@ -4,6 +4,7 @@ goes with traces, islands elsewhere, budgets and `--method auto`."""
 import importlib
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -337,6 +338,37 @@ def test_the_power_is_found_in_the_half_that_found_more_weight():
         assert abs(found - power) < 0.01
     dead = pilot.TrialPaths(np.array([-1.0, -np.inf, -9.0, -9.0]), [near, far, far, far])
     assert abs(dead.power() - 0.75) < 0.01
+
+
+def early(looks, points, last, came, first=-9.0, expected=-40.0):
+    """A path in the midst of a text, of which `came` has come so far."""
+    path = path_of(0.0, 0.0, expected, came)
+    return replace(path, looks=looks, points=points, first=first, last=last)
+
+
+AGREES = early(False, 5, -4.0, -30.0)
+
+
+@pytest.mark.parametrize(
+    ("plain", "looking", "enough"),
+    [
+        (AGREES, early(True, 5, -4.0, -30.0), True),
+        (AGREES, early(True, 4, -4.0, -30.0), False),  # three tokens
+        (replace(AGREES, points=4), early(True, 5, -4.0, -30.0), False),
+        (AGREES, early(True, 5, -20.0, -30.0), False),  # much is still to come
+        (early(False, 5, -4.0, -8.0), early(True, 5, 0.0, -30.0), False),  # it hurried
+        (AGREES, early(True, 5, -4.0, -8.0), False),  # what came does not agree
+        (AGREES, early(True, 5, -0.5, -8.0), True),  # and nearly all of it has come
+    ],
+)
+def test_a_pilot_ends_once_what_came_suffices(plain, looking, enough):
+    paths = [
+        replace(path, squares=5 * 1600.0, products=5 * path.products) for path in (plain, looking)
+    ]
+    found = pilot.TrialPaths(np.array([0.0, -5.0]), paths, ended_early=True)
+    assert found.suffices() == enough
+    assert found.gain() is None
+    assert not replace(found, log_weights=np.array([0.0, -np.inf])).suffices()
 
 
 def test_that_of_tiny_needs_none(monkeypatch):

@@ -56,7 +56,7 @@ class AsTheRun(Keyed):
         return Keyed(self.rng, self.drawn, (*self.name, key))
 
 
-def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
+def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False, early=False):
     """What a pilot decides, and Z_hat of the run, all of it drawn from `rng`."""
 
     def model_of(lookahead):
@@ -64,7 +64,7 @@ def whole_run(program, found, rng, stream=pilot.pilot_rng, reuse=False):
 
     name = program.model_names()[0]
     trial = TrialLookahead({name: found}, power=0.75)
-    paths = pilot.trial_paths(model_of(trial), stream(rng), 1, None, trial)
+    paths = pilot.trial_paths(model_of(trial), stream(rng), 1, None, trial, early)
     decision = paths.decision()
     ahead = decision.use == "both"
     chosen = CompletionLookahead({name: found}, power=decision.power) if ahead else None
@@ -104,6 +104,20 @@ def test_the_mean_of_Z_hat_is_Z_whatever_the_pilot_decides_and_bugs_are_caught(
     assert abs(mean - Z) < 1e-12
     for bug in ({"reuse": True}, {"stream": lambda rng: AsTheRun(rng.rng, rng.drawn)}):
         assert abs(expected(program, found, **bug)[0] - Z) > 1e-4
+
+
+def test_the_mean_of_Z_hat_is_Z_of_a_pilot_that_ends_early(tmp_path, monkeypatch):
+    program = program_of(tmp_path, long=2)
+    found = surrogate(program, of_b=0.01)
+    monkeypatch.setattr(pilot, "NOISE", 0.2)
+    monkeypatch.setattr(pilot, "EVIDENCE", 3)
+    Z = sum(exact_measure(program.without().feynman_kac()).values())
+    whole, early = (expected(program, found, early=early) for early in (False, True))
+    assert abs(early[0] - Z) < 1e-12
+    assert len(early[1]) > 1
+    assert whole[1] != early[1]
+    stream = {"stream": lambda rng: AsTheRun(rng.rng, rng.drawn)}
+    assert abs(expected(program, found, early=True, **stream)[0] - Z) > 1e-4
 
 
 def test_what_a_path_would_have_weighed_the_other_way_is_exact(tmp_path):
@@ -147,7 +161,8 @@ def test_what_was_expected_and_what_came_are_those_of_every_place_of_a_path():
                 path.add(A[k], A_h[k], b * x[k + 1], Tilt(np.ones(1), 0.0, b, first))
             for t in range(tokens + 1):
                 later = range(t, tokens)
-                y = sum(A[k] for k in later)
+                to_come = b * x[tokens] if tokens == 2 else 0.0  # it may go on with the last text
+                y = sum(A[k] for k in later) + to_come
                 if looks:
                     y = b * x[t] + sum(A_h[k] - b * x[k] for k in later)
                 squares, products, places = squares + x[t] ** 2, products + x[t] * y, places + 1
