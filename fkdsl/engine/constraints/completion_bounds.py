@@ -28,8 +28,9 @@ from fkdsl.engine.constraints.cut_expressions import CutAlgebra
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammar_outlines import grammar_outline
+from fkdsl.engine.constraints.language_charsets import white_space
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language, Outlined
-from fkdsl.engine.constraints.outlines import Outline
+from fkdsl.engine.constraints.outlines import Outline, character_in, repeated, sequence
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.schema_outlines import schema_outline
@@ -57,7 +58,11 @@ def outline_of(language: Language) -> Outline | None:
             case GrammarText(grammar):
                 return grammar_outline(grammar)
             case JsonText() if followed(language).grammar:
-                return schema_outline(followed(language).schema)
+                outline = schema_outline(followed(language).schema)
+                if language.stripped:
+                    space = repeated(character_in(white_space("")))
+                    return Outline(outline.rules, sequence(space, outline.start, space))
+                return outline
     except (Unsupported, ValueError, RecursionError):
         pass
     return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,8 @@ from fkdsl.engine.constraints.weaker_schemas import Weaker
 UNSATISFIABLE = "Unsatisfiable schema"
 BOUND_ON_OTHERS = "min/maxProperties"
 """How llguidance's warning begins that it bounds the number of unnamed properties alone."""
+MOST_SPACE = 0x3001
+"""Beyond this code point no character is white space."""
 LLGUIDANCE_OPTIONS = {"x-guidance": {"lenient": True, "coerce_one_of": True}}
 
 
@@ -51,12 +54,22 @@ def followed(language: Language) -> Followed:
             return Followed("", (), f"longer than {LONGEST_SOURCE:,} characters")
         case JsonText():
             try:
-                return _schema(language)
+                whole = _schema(language)
+                return _with_white_space(whole) if language.stripped else whole
             except RecursionError:
                 return Followed("", (), "nested too deep")
         case GrammarText(grammar):
             return _grammar(grammar)
     return Followed("", (), f"no grammar: {language}")
+
+
+def _with_white_space(schema: Followed) -> Followed:
+    """A schema with what `strip` takes away at both ends."""
+    if not schema.grammar:
+        return schema
+    space = "".join(rf"\u{{{i:x}}}" for i in range(MOST_SPACE) if chr(i).isspace())
+    grammar = schema.grammar.replace("start: ", "start: SPACE? value SPACE?\nvalue: ", 1)
+    return replace(schema, grammar=f"{grammar}SPACE: /[{space}]+/\n")
 
 
 def _grammar(grammar: str) -> Followed:

@@ -220,13 +220,15 @@ class JsonText(Language):
     """The JSON texts that fit a schema. schema: its text, "" for any JSON. format: whether `format`
     is asserted. order: whether properties must come in the schema's order. spaces: how many
     characters of white space may stand in a row outside of texts. before: a text that stands before
-    those of the language, and makes them whole."""
+    those of the language, and makes them whole. stripped: whether they may have white space, as
+    `strip` takes it away, at their ends."""
 
     schema: str
     format: bool = True
     order: bool = True
     spaces: int = SPACES
     before: str = ""
+    stripped: bool = False
 
 
 @dataclass(frozen=True)

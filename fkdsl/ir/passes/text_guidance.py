@@ -99,7 +99,7 @@ def guidance_of(
 def leave_lone_comparisons(guidance: Guidance) -> None:
     """Leaves comparisons of numbers in a JSON text to the end where no schema is beside them, which
     masks would follow them by."""
-    if any(_is(e, ".json") for _, e in guidance.languages):
+    if any(_is(e, ".json", ".json_stripped") for _, e in guidance.languages):
         guidance.coarse |= {s for s, e in guidance.languages if _is(e, ".json_numbers")}
         return
     lone = [span for span, e in guidance.languages if _is(e, ".json_numbers")]
@@ -107,8 +107,8 @@ def leave_lone_comparisons(guidance: Guidance) -> None:
     guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in dict.fromkeys(lone)]
 
 
-def _is(e: ir.Expr, name: str) -> bool:
-    return isinstance(e, ir.Builtin) and e.name == name
+def _is(e: ir.Expr, *names: str) -> bool:
+    return isinstance(e, ir.Builtin) and e.name in names
 
 
 def add_guidance(

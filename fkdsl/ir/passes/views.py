@@ -47,8 +47,13 @@ def view_language(test: ir.Expr, text: int, language_of: LanguageOf) -> ir.Expr 
 
 
 def _after(name: str, args: tuple[ir.Expr, ...], part: ir.Expr) -> ir.Expr | None:
-    """The language of a schema or grammar with a text before it; None for other views."""
+    """The language of a schema or grammar with a text before it, and of a schema with white space
+    about it; None for other views."""
     match name, args, part:
+        case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json"):
+            return ir.Builtin(part.span, ".json_stripped", (part,))
+        case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json_numbers"):
+            return part
         case (
             ".framed",
             (before, ir.Const(value="")),

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,12 @@ def json(
 ) -> of.Language:
     """The JSON texts that fit a schema; all JSON texts if it is empty."""
     return of.JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
+
+
+@pure(".json_stripped", [A], ANY)
+def json_stripped(part: of.JsonText) -> of.Language:
+    """The texts that are such JSON without the white space at their ends."""
+    return replace(part, stripped=True)
 
 
 @pure(".grammar", [A], ANY, needs_folder=True)
