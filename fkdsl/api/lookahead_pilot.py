@@ -27,7 +27,7 @@ each path has drawn EVIDENCE tokens of it, and
 
 - b is within CLOSE of POWER by both halves, while at most UNRESOLVED nats are still expected, or
 - b is lower by the half that looks ahead, of which all but a RESOLVED share of what was expected at
-  the beginning has come.
+  the beginning has come, where that was at most UNRESOLVED nats.
 
 Where it ends is a function of the pilot's own draws, so nothing else changes. b is then that of the
 half that looks ahead, and `gain` is not known. (A half that looks ahead hurries to the nearest end,
@@ -87,7 +87,8 @@ CLOSE = 0.05
 EVIDENCE = 4
 """Tokens of a text before which a pilot does not end."""
 UNRESOLVED = 15.0
-"""Nats that may still be expected of a text where a pilot ends because what came agrees."""
+"""Nats that may still be expected of a text where a pilot ends because what came agrees, and at the
+beginning where it ends because it does not: of more, the whole text is seen."""
 RESOLVED = 0.1
 """Share of the nats that were expected of a text which may still be, where a pilot ends because
 what came does not agree."""
@@ -227,7 +228,7 @@ class TrialPaths:
             for nats in ([path.last for path in looking], [path.first for path in looking])
         )
         if self._power(looks=True) < POWER - CLOSE:
-            return left <= RESOLVED * before
+            return left <= RESOLVED * before and before <= UNRESOLVED
         return self._power(looks=False) >= POWER - CLOSE and left <= UNRESOLVED
 
     def gain(self) -> float | None:

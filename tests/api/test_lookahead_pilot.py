@@ -359,6 +359,7 @@ AGREES = early(False, 5, -4.0, -30.0)
         (early(False, 5, -4.0, -8.0), early(True, 5, 0.0, -30.0), False),  # it hurried
         (AGREES, early(True, 5, -4.0, -8.0), False),  # what came does not agree
         (AGREES, early(True, 5, -0.5, -8.0), True),  # and nearly all of it has come
+        (AGREES, early(True, 5, -0.5, -8.0, first=-40.0), False),  # of much
     ],
 )
 def test_a_pilot_ends_once_what_came_suffices(plain, looking, enough):
