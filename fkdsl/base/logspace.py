@@ -41,19 +41,6 @@ def log_sum_exp(log_weights: ArrayLike) -> float:
     return _log_sum_exp(*_checked(log_weights))
 
 
-def log_sum_exp_among(log_weights: Floats, indices: NDArray[np.int64], n: int) -> float:
-    """`log_sum_exp` of n log weights that are -inf but at some indices, to the last bit:
-    log_weights[j] is the one at indices[j]. Only those are exponentiated."""
-    if not len(indices):
-        return -math.inf
-    lw, top = _checked(log_weights)
-    if top == -math.inf:
-        return -math.inf
-    weights = np.zeros(n)
-    weights[indices] = np.exp(lw - top)
-    return top + math.log(float(weights.sum()))
-
-
 def _log_sum_exp(lw: Floats, top: float) -> float:
     if top == -math.inf:
         return -math.inf

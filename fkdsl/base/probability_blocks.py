@@ -102,7 +102,7 @@ class ProbabilityBlocks:
     it is first read.
     """
 
-    __slots__ = ("_factors", "_logs", "_mass", "_seen", "_source", "block", "sums")
+    __slots__ = ("_factors", "_less", "_logs", "_mass", "_seen", "_source", "block", "sums")
 
     def __init__(self, p: Probabilities, block: int = BLOCK) -> None:
         self._source, self._logs, self.block = p, False, block
@@ -112,13 +112,14 @@ class ProbabilityBlocks:
         self._seen: dict[int, Probabilities] = {}
         self._mass: float | None = None
         self._factors: Probabilities | None = None
+        self._less = 0.0
 
     @classmethod
     def of_logs(cls, log_p: Probabilities, sums: Sums, block: int = BLOCK) -> ProbabilityBlocks:
         """exp(log_p), log_p in nats. sums: those of its blocks, to rounding; they are copied."""
         blocks = cls.__new__(cls)
         blocks._source, blocks._logs, blocks.block, blocks._factors = log_p, True, block, None
-        blocks.sums, blocks._seen, blocks._mass = sums.copy(), {}, None
+        blocks.sums, blocks._seen, blocks._mass, blocks._less = sums.copy(), {}, None, 0.0
         return blocks
 
     @classmethod
@@ -132,12 +133,21 @@ class ProbabilityBlocks:
         blocks._factors = shares(mask)
         return blocks
 
+    @classmethod
+    def of_share(
+        cls, log_p: Probabilities, mask: Mask, sums: Sums, whole: float, block: int = BLOCK
+    ) -> ProbabilityBlocks:
+        """`of_masked`, of which each is divided by `whole`, which is positive."""
+        blocks = cls.of_masked(log_p, mask, sums / whole, block)
+        blocks._less = math.log(whole)
+        return blocks
+
     def __len__(self) -> int:
         return len(self._source)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """(n,) all of them, as a new array."""
-        p = np.exp(self._source) if self._logs else self._source.copy()
+        p = self._exp(self._source) if self._logs else self._source.copy()
         if self._factors is not None:
             p *= self._factors
         for k, part in self._seen.items():
@@ -150,10 +160,13 @@ class ProbabilityBlocks:
         if p is None:
             at = slice(k * self.block, (k + 1) * self.block)
             part = self._source[at]
-            p = self._seen[k] = np.exp(part) if self._logs else part.copy()
+            p = self._seen[k] = self._exp(part) if self._logs else part.copy()
             if self._factors is not None:
                 p *= self._factors[at]
         return p
+
+    def _exp(self, log_p: Probabilities) -> Probabilities:
+        return np.exp(log_p - self._less) if self._less else np.exp(log_p)
 
     def __getitem__(self, i: int) -> float:
         return float(self.of(i // self.block)[i % self.block])
@@ -231,7 +244,7 @@ class ProbabilityBlocks:
         if not len(ks) or ks[-1] < whole:
             p: Probabilities = self._source[: whole * self.block].reshape(-1, self.block)[ks]
             if self._logs:
-                np.exp(p, out=p)
+                p = self._exp(p)
             if self._factors is not None:
                 p *= self._factors[: whole * self.block].reshape(-1, self.block)[ks]
         else:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.probability_blocks import Sums
 from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.state import ContextState
 from fkdsl.values.beginnings import log_probs_of_longest_beginning
@@ -30,7 +31,7 @@ from fkdsl.values.token_distributions import (
     TokenDistribution,
     gives_tokens,
     leaves,
-    tokens_following,
+    mask_following,
 )
 from fkdsl.values.values import ContextRef, Token, show
 
@@ -147,16 +148,18 @@ def _along(particle: ContextTable, c: ContextState, ids: tuple[int, ...]) -> flo
     return float(sum(row[i] for row, i in zip(particle.rows_along(c, ids), ids, strict=True)))
 
 
-def continues(particle: ContextTable, ref: ContextRef) -> float:
+def continues(particle: ContextTable, ref: ContextRef, sums: Sums | None = None) -> float:
     """The probability that the next token goes on with the current word; 0 or 1 once that is
-    settled."""
+    settled. sums: of the row's blocks, of the tokens that do, where they are known."""
     _, row = particle.next_rows(ref)
     c = particle.contexts[ref.index]
     if c.done:
         return 0.0
     if c.pending is not None:
         return float(c.pending)
-    going_on = tokens_following(particle.vocabulary(ref), True)
+    if sums is not None:
+        return min(1.0, float(sums.sum()))
+    going_on = mask_following(particle.vocabulary(ref), True)
     return min(1.0, float(np.exp(row[going_on]).sum(dtype=np.float64)))
 
 

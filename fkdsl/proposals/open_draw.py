@@ -48,6 +48,7 @@ from fkdsl.values.token_distributions import (
     Continues,
     gives_tokens,
     leaves,
+    mask_following,
 )
 from fkdsl.values.values import ContextRef
 
@@ -73,14 +74,12 @@ class Request:
 @dataclass
 class Masks:
     """The tokens (V,) that are left of a draw. token: by the token alone. text: by the text so far.
-    both: by both, None for all. decided: whether they leave nothing to be asked. sums: of the
-    blocks of the row that `both` leaves, where somebody has summed them."""
+    both: by both, None for all. decided: whether they leave nothing to be asked."""
 
     token: TokenMask | None
     text: Mask | None
     both: Mask | None
     decided: bool = False
-    sums: Sums | None = None
 
 
 NO_MASKS = Masks(None, None, None)
@@ -90,8 +89,9 @@ class OpenDraw:
     """op, distribution: the draw. by_draft: whether the particle is a drafter, which draws from
     drafts' rows themselves. constraint: on the text that is being drawn, None where there is none.
     unsatisfiable: whether it is known that no text satisfies it. finished: whether the contexts
-    that it draws from are. choice: what is drawn, where that is known (together.py). tilted: of a
-    draw that looks ahead, what may come and its tilt, where these are known."""
+    that it draws from are. sums: of the blocks of `part_of_row`, where somebody has summed them.
+    choice: what is drawn, where that is known (together.py). tilted: of a draw that looks ahead,
+    what may come and its tilt, where these are known."""
 
     def __init__(
         self,
@@ -109,6 +109,7 @@ class OpenDraw:
         self.draft: tuple[DraftOf, DraftQuery] | None = None
         self._masks: Masks | None = None
         self._ahead: tuple[Ahead | None] | None = None
+        self.sums: Sums | None = None
         self.choice: Choice | None = None
         self.tilted: tuple[Outcomes, Tilt | None] | None = None
         self.unsatisfiable = False
@@ -199,26 +200,32 @@ class OpenDraw:
             return Masks(token, text, text if token is None else token.allowed, decided)
         return Masks(token, text, joined(token.allowed, text), decided)
 
-    def masked_row(self) -> tuple[Floats, Mask] | None:
-        """The row (V,) that masks are about to take a large part of, where it is a context's own
-        and at hand, and what they leave (V,); None where they do not, or take so little or leave so
-        little that it costs nothing to see what."""
-        plan, d = self.plan, self.distribution
-        if (
-            plan is None
-            or plan.completion is not None
-            or (plan.mask is None and plan.prefix is None)
-            or self.settings.drafting is not None
-            or type(d) is not ContextRef
-        ):
+    def part_of_row(self) -> tuple[str, Floats, Mask] | None:
+        """A model, a context's own row (V,) that is at hand, and the tokens (V,) of it that are to
+        be summed: those that masks leave, where they take a large part; those that `Continues`
+        asks about, or has left. None where there is nothing to sum, or where masks take so little
+        or leave so little that it costs nothing to see what."""
+        d, plan = self.distribution, self.plan
+        ref = d.context if type(d) is Continues else d
+        if type(ref) is not ContextRef or self.settings.drafting is not None:
             return None
-        c = self.particle.contexts[d.index]
-        if c.done or c.pending is not None:
+        c = self.particle.contexts[ref.index]
+        row = self.particle.rows.get(c.node)
+        if c.done or row is None:
             return None
-        both = self.masks().both
-        if both is None or not is_dense(both):
+        if ref is not d:
+            asked = mask_following(self.particle.vocabulary(ref), True)
+            return None if c.pending is not None else (c.model, row, asked)
+        if plan is not None and plan.completion is not None:  # its masks are yet to be made
             return None
-        return self.particle.rows[c.node], both
+        has_masks = plan is not None and (plan.mask is not None or plan.prefix is not None)
+        both = self.masks().both if has_masks else None
+        if both is not None and not is_dense(both):
+            return None
+        if c.pending is not None:
+            following = mask_following(self.particle.vocabulary(ref), c.pending)
+            both = following if both is None else joined(both, following)
+        return None if both is None else (c.model, row, both)
 
     def wanted_of_row(self) -> Wanted | None:
         """What the draw will look at of a context's own row that lies on a device; None for other
@@ -256,7 +263,7 @@ class OpenDraw:
             self.particle,
             self.distribution,
             masks.both,
-            masks.sums,
+            self.sums,
             drafted.row if drafted is not None and weighs else None,
         )
         if outcomes is not None and drafted is not None and not weighs:

@@ -6,15 +6,16 @@ distribution its values. A proposal chooses among them (proposal.py).
 
 from __future__ import annotations
 
+import math
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.logspace import Floats
-from fkdsl.base.probability_blocks import ProbabilityBlocks, Sums
-from fkdsl.base.remembered import allowed, listed
+from fkdsl.base.logspace import Floats, log_sum_exp
+from fkdsl.base.probability_blocks import ProbabilityBlocks, Sums, masked_sums
+from fkdsl.base.remembered import allowed, joined, listed
 from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.scoring import choice_log_probs, continues, settle
 from fkdsl.models.vocabulary import Vocabulary
@@ -24,9 +25,9 @@ from fkdsl.values.token_distributions import (
     ChoiceOf,
     Continues,
     Mixture,
-    among_following,
     gives_tokens,
     leaves,
+    mask_following,
 )
 from fkdsl.values.values import ContextRef, Token, show
 
@@ -37,6 +38,9 @@ FEW = 4
 SOME = 64
 """Tokens that are taken out one by one; where more are refused, all that are left are
 exponentiated."""
+LEAST = 1e-20
+"""The least probability of what `Continues` leaves that is summed in the precision of rows: the
+smallest numbers of float32 are 1e-38."""
 
 
 def is_dense(mask: Mask) -> bool:
@@ -163,29 +167,66 @@ class TokenOutcomes(Outcomes):
 
 
 class FollowingOutcomes(TokenOutcomes):
-    """The tokens of a row that `Continues` has left. among: their ids (n,) and log-probabilities
-    (n,), as `among_following` gives them; the row as a whole is made when it is asked for."""
+    """The tokens of a context's own row that `Continues` has left, which is a mask of which no
+    weight comes: their probabilities are shares of what it leaves.
+
+    own_row: (V,) log-probabilities of the context, nats. asked: (V,) what the draw's own mask
+    leaves, None for all. sums: of the blocks of exp(own_row), of what both leave, where they are
+    known. The row of the shares as a whole is made when it is asked for.
+    """
 
     def __init__(
         self,
-        among: tuple[Ids, Floats],
+        own_row: Floats,
+        goes_on: bool,
         ref: ContextRef,
         vocabulary: Vocabulary,
-        mask: Mask | None,
+        asked: Mask | None = None,
+        sums: Sums | None = None,
     ) -> None:
-        self.among = among
-        super().__init__(None, (ref,), vocabulary, mask)
+        self.own_row, self.asked = own_row, asked
+        self.following = mask_following(vocabulary, goes_on)
+        mask = self.following if asked is None else joined(asked, self.following)
+        super().__init__(None, (ref,), vocabulary, mask, None, sums)
+
+    @cached_property
+    def whole(self) -> float:
+        """The probability of the tokens that `Continues` has left."""
+        sums = self.masked_sums if self.asked is None else None
+        if sums is None:
+            sums = masked_sums(self.own_row, self.following)
+        return float(sums.sum())
+
+    @cached_property
+    def log_whole(self) -> float:
+        """log `whole`, nats; where that is tiny, without the exponentials that make it zero."""
+        if self.whole >= LEAST:
+            return math.log(self.whole)
+        total = log_sum_exp(self.own_row[self.following].astype(np.float64))
+        return total if total > -np.inf else 0.0
 
     @cached_property
     def row(self) -> Floats:  # type: ignore[override]
-        row = np.full(self.vocabulary.size, -np.inf)
-        row[self.among[0]] = self.among[1]
-        return row
+        return np.where(self.following, self.own_row.astype(np.float64) - self.log_whole, -np.inf)
 
-    def unmasked(self) -> Floats:
-        p = np.zeros(self.vocabulary.size)
-        p[self.among[0]] = np.exp(self.among[1])
-        return p
+    def probability(self, i: int) -> float:
+        if self.ids is None and self.mask is not None and not self.mask[i]:
+            return 0.0
+        return float(np.exp(self.log_probability(i)))
+
+    def log_probability(self, i: int) -> float:
+        token = self.token(i)
+        return float(self.own_row[token]) - self.log_whole if self.following[token] else -np.inf
+
+    @cached_property
+    def blocks(self) -> ProbabilityBlocks:
+        if "p" in self.__dict__ or self.ids is not None or self.whole < LEAST:
+            return ProbabilityBlocks(self.p)
+        assert self.mask is not None
+        sums = self.masked_sums
+        if sums is None:
+            sums = masked_sums(self.own_row, self.mask)
+        return ProbabilityBlocks.of_share(self.own_row, self.mask, sums, self.whole)
 
 
 class ChoiceOutcomes(Outcomes):
@@ -246,15 +287,15 @@ def outcomes_of(
     particle: ContextTable,
     d: Any,
     mask: Mask | None = None,
-    masked_sums: Sums | None = None,
+    sums_left: Sums | None = None,
     row_of_draft: Floats | None = None,
 ) -> Outcomes | None:
     """The outcomes of a distribution, the rows that it takes being at hand; None if they cannot be
     listed (a continuous one).
 
-    mask: (V,) the tokens that are left of a vocabulary. masked_sums: of what it leaves of a
-    context's own row, where they are known. row_of_draft: (V,), nats: what to draw from in the
-    place of a context's own row.
+    mask: (V,) the tokens that are left of a vocabulary. sums_left: of what is left of a context's
+    own row (OpenDraw.part_of_row), where they are known. row_of_draft: (V,), nats: what to draw
+    from in the place of a context's own row.
     """
     if gives_tokens(d):
         if type(d) is ContextRef and row_of_draft is None:
@@ -262,8 +303,8 @@ def outcomes_of(
             if c.pending is not None and not c.done:
                 particle.need([(c.model, c.node)])
                 vocabulary = particle.vocabulary(d)
-                among = among_following(particle.rows[c.node], c.pending, vocabulary)
-                following = FollowingOutcomes(among, d, vocabulary, mask)
+                row = np.asarray(particle.rows[c.node])
+                following = FollowingOutcomes(row, c.pending, d, vocabulary, mask, sums_left)
                 following.sums_to_one = mask is None
                 return following
         if row_of_draft is None:
@@ -272,7 +313,7 @@ def outcomes_of(
             refs, row = leaves(d), row_of_draft
         vocabulary = particle.vocabulary(refs[0])
         sums = known_sums(particle, d, row)
-        result = TokenOutcomes(row, refs, vocabulary, mask, sums, masked_sums)
+        result = TokenOutcomes(row, refs, vocabulary, mask, sums, sums_left)
         # A part of a mixture that gives nothing takes its share with it.
         result.sums_to_one = mask is None and not isinstance(d, Mixture)
         return result
@@ -280,7 +321,7 @@ def outcomes_of(
         case ChoiceOf():
             return ChoiceOutcomes(np.exp(choice_log_probs(particle, d)), d)
         case Continues(context):
-            return ContinuesOutcomes(continues(particle, context), context)
+            return ContinuesOutcomes(continues(particle, context, sums_left), context)
         case Discrete(values=values, probabilities=probabilities):
             return ValueOutcomes(np.array(probabilities), values)
         case Distribution():

@@ -92,9 +92,9 @@ def _plain_draw(draw: OpenDraw, row: Floats, masks: Masks) -> PlainDraw | None:
     mask = masks.both
     left = len(row) if mask is None else allowed(mask)
     if len(row) - left > SOME:
-        if masks.sums is None or left < len(row) // FEW:
+        if draw.sums is None or left < len(row) // FEW:
             return None
-        return PlainDraw(draw, row, mask, masks.sums)
+        return PlainDraw(draw, row, mask, draw.sums)
     c = draw.particle.contexts[draw.distribution.index]
     sums = draw.particle.engines[c.model].sums(c.node, row)
     if sums is None:

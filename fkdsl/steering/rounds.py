@@ -25,7 +25,7 @@ from fkdsl.engine.constraints.constraint import Constraint
 from fkdsl.engine.drafts import DraftQuery
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.proposals.drafting import Drafting
-from fkdsl.proposals.open_draw import Masks, OpenDraw, Request
+from fkdsl.proposals.open_draw import OpenDraw, Request
 from fkdsl.proposals.outcomes import Mask
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.together import choose_together
@@ -83,7 +83,7 @@ class Rounds:
                     particle.rows[node] = row
         draws = [step.draw for step, _ in requests if step.draw is not None]
         self.filter_texts(draws)
-        self.sum_masked_rows(draws)
+        self.sum_parts_of_rows(draws)
         self.prepare_masks(requests)
         if self._on_device:
             self.read_rows(draws)
@@ -140,20 +140,20 @@ class Rounds:
                 ]
             )
 
-    def sum_masked_rows(self, draws: Sequence[OpenDraw]) -> None:
-        """Sums what masks leave of the rows that are drawn from, for the whole population at once:
-        a row is long, and going through one between two particles would drive all else out of the
-        processor's caches."""
-        by_model: dict[str, dict[tuple[int, int], list[Masks]]] = {}
+    def sum_parts_of_rows(self, draws: Sequence[OpenDraw]) -> None:
+        """Sums what masks and `Continues` leave of the rows that are drawn from, for the whole
+        population at once: a row is long, and going through one between two particles would drive
+        all else out of the processor's caches."""
+        by_model: dict[str, dict[tuple[int, int], list[OpenDraw]]] = {}
         of_group: dict[tuple[int, int], tuple[Floats, Mask]] = {}
         for draw in draws:
-            pair = draw.masked_row()
-            if pair is None or not isinstance(pair[0], np.ndarray):
+            part = draw.part_of_row()
+            if part is None or not isinstance(part[1], np.ndarray):
                 continue
-            model = draw.particle.contexts[draw.distribution.index].model
-            group = id(pair[0]), id(pair[1])
-            of_group[group] = pair
-            by_model.setdefault(model, {}).setdefault(group, []).append(draw.masks())
+            model, row, mask = part
+            group = id(row), id(mask)
+            of_group[group] = row, mask
+            by_model.setdefault(model, {}).setdefault(group, []).append(draw)
         for model, groups in by_model.items():
             rows, masks = zip(*(of_group[group] for group in groups), strict=True)
             sums = self.engines[model].masked_block_sums(rows, masks)
@@ -170,7 +170,7 @@ class Rounds:
 
         for (draw, _), sums in zip(wanted, read([w for _, w in wanted]), strict=True):
             if sums is not None:
-                draw.masks().sums = sums
+                draw.sums = sums
 
     def _due(
         self,

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.arrays import NDArray, np
-from fkdsl.base.logspace import Floats, log_sum_exp, log_sum_exp_among
+from fkdsl.base.logspace import Floats, log_sum_exp
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.values import ContextRef, Record, Token
 
@@ -134,27 +134,14 @@ def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floa
     pending: which of these `Continues` drew (ContextState.pending), None if neither."""
     if pending is None:
         return row
-    ids, some = among_following(row, pending, vocabulary)
-    restricted = np.full(len(row), -np.inf)
-    restricted[ids] = some
-    return restricted
-
-
-def among_following(
-    row: Floats, pending: bool, vocabulary: Vocabulary
-) -> tuple[NDArray[np.int64], Floats]:
-    """`following` as the ids (n,) of the tokens that may follow, and their log-probabilities
-    (n,)."""
-    ids = tokens_following(vocabulary, pending)
-    some = row[ids].astype(np.float64)
-    total = log_sum_exp_among(some, ids, len(row))
-    return ids, some if total == -np.inf else some - total
+    following = mask_following(vocabulary, pending)
+    return renormalise(np.where(following, row, -np.inf).astype(np.float64))
 
 
 @lru_cache(maxsize=16)
-def tokens_following(vocabulary: Vocabulary, goes_on: bool) -> NDArray[np.int64]:
-    """(n,) the ids of the tokens that continue a word, or of the others."""
-    return np.flatnonzero(continuing(vocabulary) == goes_on)
+def mask_following(vocabulary: Vocabulary, goes_on: bool) -> NDArray[np.bool_]:
+    """(V,) the tokens that continue a word, or the others; always the same array."""
+    return continuing(vocabulary) == goes_on
 
 
 @lru_cache(maxsize=16)

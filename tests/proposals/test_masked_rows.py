@@ -63,7 +63,7 @@ def test_a_run_is_the_same_whether_rows_are_masked_together_or_each_at_its_draw(
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert asked
-    with patch("fkdsl.proposals.open_draw.OpenDraw.masked_row", lambda draw: None):
+    with patch("fkdsl.proposals.open_draw.OpenDraw.part_of_row", lambda draw: None):
         apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
     assert [p.value for p in together.particles] == [p.value for p in apart.particles]

@@ -53,7 +53,8 @@ def stand_in(row, mask, sums, masked, seed):
         constraint=None,
         rng=KeyedRng(seed),
         particle=particle,
-        masks=lambda: SimpleNamespace(both=mask, sums=masked),
+        masks=lambda: SimpleNamespace(both=mask),
+        sums=masked,
         choice=None,
     )
 
