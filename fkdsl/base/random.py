@@ -16,9 +16,11 @@ answer at any batch size, cache size or order of evaluation. The enumerating str
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
 from typing import Protocol
 
 from fkdsl.base.arrays import ArrayLike, NDArray, np
@@ -26,6 +28,8 @@ from fkdsl.base.errors import InternalError
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, ProbabilityBlocks
 
 Key = int | str
+FEW = 8
+"""Numbers that numpy adds up one after the other; more, it adds in several sums at once."""
 
 
 class Rng(Protocol):
@@ -154,6 +158,8 @@ class KeyedRng:
     def choice(self, probabilities: ArrayLike) -> int:
         if isinstance(probabilities, ProbabilityBlocks):
             return self._of_blocks(probabilities)
+        if type(probabilities) is np.ndarray and 0 < probabilities.size < FEW:
+            return self._of_few(probabilities)
         p = check_probabilities(probabilities)
         return self._of_blocks(ProbabilityBlocks(p)) if len(p) > BLOCK else self.pick(p)
 
@@ -161,6 +167,15 @@ class KeyedRng:
         """`choice` from few probabilities, which the caller knows not to be negative."""
         sums = p.cumsum(dtype=np.float64)
         return _inverse(p, sums, self.uniform() * check_total(sums))
+
+    def _of_few(self, p: Probabilities) -> int:
+        """`choice` by numbers instead of arrays, which add up so few in the same order."""
+        values = check_probabilities(p).tolist() if p.ndim != 1 else p.tolist()
+        sums = list(accumulate(values, initial=0.0))
+        if not 0.0 < sums[-1] < math.inf or min(values) < 0.0:
+            check_probabilities(p)  # which raises
+        i = bisect_right(sums, self.uniform() * sums[-1]) - 1
+        return i if i < len(values) else max(i for i, x in enumerate(values) if x > 0.0)
 
     def _of_blocks(self, p: ProbabilityBlocks) -> int:
         """A draw by inversion. A vocabulary is long, so only the block that the draw falls into is

@@ -72,9 +72,15 @@ def applied(span: Span, function: Callable[..., Any], args: tuple[Compute, ...])
         except Exception as error:
             raise placed(error, span) from None
 
+    def ternary(frame: ActiveFrame) -> Any:
+        try:
+            return function(a(frame), b(frame), c(frame))
+        except Exception as error:
+            raise placed(error, span) from None
+
     def general(frame: ActiveFrame) -> Any:
         try:
-            return function(*[c(frame) for c in args])
+            return function(*[compute(frame) for compute in args])
         except Exception as error:
             raise placed(error, span) from None
 
@@ -83,6 +89,8 @@ def applied(span: Span, function: Callable[..., Any], args: tuple[Compute, ...])
             return unary
         case (a, b):
             return binary
+        case (a, b, c):
+            return ternary
     return general
 
 
@@ -149,7 +157,17 @@ def called(span: Span, function: Callable[..., Any], args: tuple[Compute, ...]) 
     def unary(frame: ActiveFrame) -> Any:
         try:
             value = a(frame)
-            return function(value.text if isinstance(value, Token) else value)
+            return function(value.text if type(value) is Token else value)
+        except Exception as error:
+            raise placed(error, span) from None
+
+    def binary(frame: ActiveFrame) -> Any:
+        try:
+            left, right = a(frame), b(frame)
+            return function(
+                left.text if type(left) is Token else left,
+                right.text if type(right) is Token else right,
+            )
         except Exception as error:
             raise placed(error, span) from None
 
@@ -162,6 +180,8 @@ def called(span: Span, function: Callable[..., Any], args: tuple[Compute, ...]) 
     match args:
         case (a,):
             return unary
+        case (a, b):
+            return binary
     return general
 
 

@@ -12,7 +12,6 @@ with the particle at the beginning of the op; advance again once the rows are in
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, NamedTuple
 
 from fkdsl.base.quick_dataclass import dataclass
@@ -68,7 +67,7 @@ def run_to_draw(particle: RunningParticle) -> DrawOp | None:
     while particle.status is Status.RUNNING:
         frame = particle.frames[-1]
         op = functions[frame.function].ops[frame.pc]
-        if isinstance(op, DrawOp):
+        if type(op) is DrawOp:
             return op
         contexts = particle.contexts
         try:
@@ -92,8 +91,10 @@ def run_to_next_draw(fork: RunningParticle) -> None:
     """Runs a fork on after an outcome has been taken, to the next draw, to the end, or to where it
     cannot go on: a question for a model, or a mistake, which is left for whoever draws this outcome
     to meet."""
-    with contextlib.suppress(NeedRows, Fault):
+    try:
         run_to_draw(fork)
+    except (NeedRows, Fault):  # much faster than contextlib.suppress
+        return
 
 
 def fault_at(error: Fault | MemoryError, span: Span) -> Fault:

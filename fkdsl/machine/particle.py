@@ -218,7 +218,7 @@ class RunningParticle(ContextTable):
         copy._share_frames(self)
         copy.log_G, copy.draws, copy.rows, copy.draft_block = 0.0, 0, {}, None
         copy.charges, copy.drawn_values, copy.alternatives = [], [], []
-        copy.guesses, copy.memory = dict(self.guesses), Memory()
+        copy.guesses, copy.memory = self.guesses.copy(), Memory()
         return copy
 
     def adopt(self, fork: RunningParticle) -> None:
@@ -355,9 +355,11 @@ class RunningParticle(ContextTable):
             )
         return self.rng.split(site, self.draws)
 
-    def assign_drawn(self, frame: ActiveFrame, target: int, value: Any) -> None:
-        """target := what was drawn: the draw is done."""
-        self.drawn_values.append(DrawnValue(self.drawing_line(), value))
+    def assign_drawn(
+        self, frame: ActiveFrame, target: int, value: Any, line: Span | None = None
+    ) -> None:
+        """target := what was drawn: the draw is done. line: the `drawing_line`, if it is known."""
+        self.drawn_values.append(DrawnValue(line or self.drawing_line(), value))
         if isinstance(value, Document) and value not in self.evidence:
             self.evidence = (*self.evidence, value)
         frame.slots[target] = value

@@ -207,19 +207,28 @@ def masked_block_sums(
     if not rows:
         return []
     V = len(rows[0])
-    p = torch.from_numpy(np.zeros(-(-V // BLOCK) * BLOCK, dtype=rows[0].dtype))
-    row, blocks = p[:V], p.view(-1, BLOCK)
-    sums = torch.empty((len(rows), len(blocks)), dtype=p.dtype)
+    both = torch.from_numpy(np.zeros((2, -(-V // BLOCK), BLOCK), dtype=rows[0].dtype))
+    (p_blocks, left_blocks), (p, left) = both.unbind(), both.view(2, -1)[:, :V].unbind()
+    sums = torch.empty((len(rows), len(p_blocks)), dtype=p.dtype)
     of_each, factors = sums.unbind(), {id(mask): torch.from_numpy(shares(mask)) for mask in masks}
+    # A row is exponentiated once, and one mask at a time stays in the caches.
+    first = {id(row): id(mask) for row, mask in zip(rows, masks, strict=True)}
+    order = sorted(range(len(rows)), key=lambda i: (first[id(rows[i])], id(rows[i]), id(masks[i])))
+    exponentiated = None
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter(
             "ignore", UserWarning
         )  # a row from a file cannot be written to, and is not
-        for i in sorted(
-            range(len(rows)), key=lambda i: id(masks[i])
-        ):  # one mask at a time stays in the caches
-            torch.exp(torch.from_numpy(rows[i]), out=row).mul_(factors[id(masks[i])])
-            torch.sum(blocks, dim=1, out=of_each[i])
+        for i, following in zip(order, (*order[1:], None), strict=True):
+            if rows[i] is not exponentiated:
+                exponentiated = rows[i]
+                torch.exp(torch.from_numpy(rows[i]), out=p)
+            if following is not None and rows[following] is rows[i]:  # p is needed once more
+                torch.mul(p, factors[id(masks[i])], out=left)
+                torch.sum(left_blocks, dim=1, out=of_each[i])
+            else:
+                p.mul_(factors[id(masks[i])])
+                torch.sum(p_blocks, dim=1, out=of_each[i])
     return list(sums.numpy().astype(np.float64))
 
 

@@ -16,14 +16,11 @@ class Enumerated:
 
     def propose(self, rng: Rng, outcomes: Outcomes, lives: Lives) -> Choice:
         p, q, ids = outcomes.p, outcomes.draft, outcomes.ids
-        support = np.flatnonzero(p)
-        living = support[np.array([lives(int(i)) for i in support], dtype=np.bool_)]
-        A = float(p[living].sum())
-        choice = draw_weighted(
-            rng,
-            p[living],
-            None if q is None else q[living],
-            A,
-            living if ids is None else ids[living],
-        )
-        return choice._replace(i=int(living[choice.i])) if A > 0.0 else NOTHING
+        living = [i for i in np.flatnonzero(p).tolist() if lives(i)]
+        left = p[living]
+        A = float(left.sum())
+        if not A > 0.0:
+            return NOTHING
+        labels = np.array(living, dtype=np.int64) if ids is None else ids[living]
+        choice = draw_weighted(rng, left, None if q is None else q[living], A, labels)
+        return choice._replace(i=living[choice.i])

@@ -37,20 +37,25 @@ class StateAtDraw:
     """The state of a particle that stands at a draw. Its key is computed when it is first compared
     with another's: most particles are the only ones at their contexts."""
 
-    __slots__ = ("_key", "frames", "others", "slots")
+    __slots__ = ("_below", "_key", "_others", "_slots", "_top")
 
     def __init__(self, particle: RunningParticle) -> None:
-        self.frames = [(f.function, f.pc, f.target) for f in particle.frames]
-        self.slots = [tuple(f.slots) for f in particle.frames]
-        twist = particle.twist.log_weight if particle.twist is not None else 0.0
-        guesses = tuple(sorted(particle.guesses.items()))
-        self.others = (twist, guesses, particle.evidence, particle.power)
+        *self._below, top = particle.frames  # frames that wait do not change
+        self._top, self._slots = (top.function, top.pc, top.target), tuple(top.slots)
+        guesses = tuple(sorted(particle.guesses.items())) if particle.guesses else ()
+        self._others = (particle.twist, guesses, particle.evidence, particle.power)
         self._key: Hashable = None
 
     def key(self) -> Hashable:
         """Equal for equal states at the same contexts."""
         if self._key is None:
-            self._key = (tuple(self.frames), tuple(map(state_key, self.slots)), self.others)
+            twist, *others = self._others
+            self._key = (
+                *[(f.function, f.pc, f.target, state_key(tuple(f.slots))) for f in self._below],
+                (*self._top, state_key(self._slots)),
+                twist.log_weight if twist is not None else 0.0,
+                *others,
+            )
         return self._key
 
 
@@ -132,6 +137,7 @@ class Lookahead:
             self.inline, self.exhaustive = plan.inline_conditions, plan.exhaustive
             self.check = in_place_check(particle, op, outcomes, self.inline, self.mistaken)
         self._forks: Forks | None = None
+        self._line: Span | None = None  # that draws
 
     @property
     def forks(self) -> Forks:
@@ -161,7 +167,10 @@ class Lookahead:
         result = self.forks.get(i)
         if result is None:
             fork = self.particle.fork()
-            fork.assign_drawn(fork.frames[-1], self.op.target, self.outcomes.take(fork, i))
+            if self._line is None:
+                self._line = fork.drawing_line()
+            value = self.outcomes.take(fork, i)
+            fork.assign_drawn(fork.frames[-1], self.op.target, value, self._line)
             run_to_next_draw(fork)
             result = fork
             if fork.status is Status.DEAD:

@@ -89,9 +89,9 @@ class OpenDraw:
     """op, distribution: the draw. by_draft: whether the particle is a drafter, which draws from
     drafts' rows themselves. constraint: on the text that is being drawn, None where there is none.
     unsatisfiable: whether it is known that no text satisfies it. finished: whether the contexts
-    that it draws from are. sums: of the blocks of `part_of_row`, where somebody has summed them.
-    choice: what is drawn, where that is known (together.py). tilted: of a draw that looks ahead,
-    what may come and its tilt, where these are known."""
+    that it draws from are. sums: of the blocks of the first of `parts_of_row`, where somebody has
+    summed them. choice: what is drawn, where that is known (together.py). tilted: of a draw that
+    looks ahead, what may come and its tilt, where these are known."""
 
     def __init__(
         self,
@@ -200,11 +200,11 @@ class OpenDraw:
             return Masks(token, text, text if token is None else token.allowed, decided)
         return Masks(token, text, joined(token.allowed, text), decided)
 
-    def part_of_row(self) -> tuple[str, Floats, Mask] | None:
+    def parts_of_row(self) -> tuple[str, Floats, tuple[Mask, ...]] | None:
         """A model, a context's own row (V,) that is at hand, and the tokens (V,) of it that are to
         be summed: those that masks leave, where they take a large part; those that `Continues`
-        asks about, or has left. None where there is nothing to sum, or where masks take so little
-        or leave so little that it costs nothing to see what."""
+        asks about, and then the others; those that it has left. None where there is nothing to
+        sum, or where masks take so little or leave so little that it costs nothing to see what."""
         d, plan = self.distribution, self.plan
         ref = d.context if type(d) is Continues else d
         if type(ref) is not ContextRef or self.settings.drafting is not None:
@@ -214,8 +214,11 @@ class OpenDraw:
         if c.done or row is None:
             return None
         if ref is not d:
-            asked = mask_following(self.particle.vocabulary(ref), True)
-            return None if c.pending is not None else (c.model, row, asked)
+            if c.pending is not None:
+                return None
+            vocabulary = self.particle.vocabulary(ref)
+            asked = mask_following(vocabulary, True), mask_following(vocabulary, False)
+            return c.model, row, asked
         if plan is not None and plan.completion is not None:  # its masks are yet to be made
             return None
         has_masks = plan is not None and (plan.mask is not None or plan.prefix is not None)
@@ -225,7 +228,7 @@ class OpenDraw:
         if c.pending is not None:
             following = mask_following(self.particle.vocabulary(ref), c.pending)
             both = following if both is None else joined(both, following)
-        return None if both is None else (c.model, row, both)
+        return None if both is None else (c.model, row, (both,))
 
     def wanted_of_row(self) -> Wanted | None:
         """What the draw will look at of a context's own row that lies on a device; None for other

@@ -294,7 +294,7 @@ def outcomes_of(
     listed (a continuous one).
 
     mask: (V,) the tokens that are left of a vocabulary. sums_left: of what is left of a context's
-    own row (OpenDraw.part_of_row), where they are known. row_of_draft: (V,), nats: what to draw
+    own row (OpenDraw.parts_of_row), where they are known. row_of_draft: (V,), nats: what to draw
     from in the place of a context's own row.
     """
     if gives_tokens(d):

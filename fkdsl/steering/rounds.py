@@ -19,6 +19,8 @@ from itertools import chain
 import numpy as np
 
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import Sums
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.constraint import Constraint
@@ -42,6 +44,16 @@ Precomputed = Callable[[Sequence[ParticleStep]], Mapping[str, Mapping[Context, N
 them."""
 
 
+@dataclass
+class PartOfRow:
+    """A row (V,), in nats, tokens of it (V,), and the sums (blocks,) of their probabilities, once
+    they are known."""
+
+    row: Floats
+    mask: Mask
+    sums: Sums | None = None
+
+
 class Rounds:
     """engines: by the program's names of its models."""
 
@@ -54,6 +66,8 @@ class Rounds:
         # `logprob` and `observe` of one text ask for the same.
         self._last: Requests = ()
         self._on_device = False  # whether a row has come that lies on a device
+        # What has been summed for draws of `Continues` in the last round, by the ids of its arrays.
+        self._parts: dict[tuple[int, int], PartOfRow] = {}
 
     def serve(self, requests: Requests, precomputed: Precomputed | None = None) -> None:
         """Puts into each particle's `rows` what it requests; makes masks and their sums, and
@@ -83,7 +97,8 @@ class Rounds:
                     particle.rows[node] = row
         draws = [step.draw for step, _ in requests if step.draw is not None]
         self.filter_texts(draws)
-        self.sum_parts_of_rows(draws)
+        if draws:
+            self.sum_parts_of_rows(draws)
         self.prepare_masks(requests)
         if self._on_device:
             self.read_rows(draws)
@@ -143,23 +158,36 @@ class Rounds:
     def sum_parts_of_rows(self, draws: Sequence[OpenDraw]) -> None:
         """Sums what masks and `Continues` leave of the rows that are drawn from, for the whole
         population at once: a row is long, and going through one between two particles would drive
-        all else out of the processor's caches."""
-        by_model: dict[str, dict[tuple[int, int], list[OpenDraw]]] = {}
-        of_group: dict[tuple[int, int], tuple[Floats, Mask]] = {}
+        all else out of the processor's caches. Both parts of a row that `Continues` asks about are
+        summed, since its particle draws from one of them next."""
+        parts: dict[tuple[int, int], PartOfRow] = {}
+        missing: dict[str, list[PartOfRow]] = {}
+        of_draws: list[tuple[OpenDraw, PartOfRow]] = []
+        keep: dict[tuple[int, int], PartOfRow] = {}
         for draw in draws:
-            part = draw.part_of_row()
-            if part is None or not isinstance(part[1], np.ndarray):
+            asked = draw.parts_of_row()
+            if asked is None or not isinstance(asked[1], np.ndarray):
                 continue
-            model, row, mask = part
-            group = id(row), id(mask)
-            of_group[group] = row, mask
-            by_model.setdefault(model, {}).setdefault(group, []).append(draw)
-        for model, groups in by_model.items():
-            rows, masks = zip(*(of_group[group] for group in groups), strict=True)
-            sums = self.engines[model].masked_block_sums(rows, masks)
-            for same, their in zip(groups.values(), sums, strict=True):
-                for of_draw in same:
-                    of_draw.sums = their
+            model, row, masks = asked
+            for mask in masks:
+                pair = id(row), id(mask)
+                part = parts.get(pair) or self._parts.get(pair)
+                if part is None:
+                    part = PartOfRow(row, mask)
+                    missing.setdefault(model, []).append(part)
+                parts[pair] = part
+                if mask is masks[0]:
+                    of_draws.append((draw, part))
+                if len(masks) > 1:
+                    keep[pair] = part
+        for model, new in missing.items():
+            rows, their = [p.row for p in new], [p.mask for p in new]
+            sums = self.engines[model].masked_block_sums(rows, their)
+            for part, of_part in zip(new, sums, strict=True):
+                part.sums = of_part
+        for draw, part in of_draws:
+            draw.sums = part.sums
+        self._parts = keep
 
     def read_rows(self, draws: Sequence[OpenDraw]) -> None:
         """Reads from a device what the draws of the population will look at, in one transfer."""

@@ -141,7 +141,8 @@ def following(row: Floats, pending: bool | None, vocabulary: Vocabulary) -> Floa
 @lru_cache(maxsize=16)
 def mask_following(vocabulary: Vocabulary, goes_on: bool) -> NDArray[np.bool_]:
     """(V,) the tokens that continue a word, or the others; always the same array."""
-    return continuing(vocabulary) == goes_on
+    whole = continuing(vocabulary)
+    return whole if goes_on else ~whole
 
 
 @lru_cache(maxsize=16)

@@ -29,6 +29,18 @@ def probabilities(shares, dtype=np.float64):
     return (np.array(shares) / sum(shares)).astype(dtype)
 
 
+@given(SHARES, st.integers(0, 2**32), st.sampled_from([np.float32, np.float64]))
+def test_a_choice_among_few_is_that_by_arrays(shares, seed, dtype):
+    p = probabilities(shares, dtype)
+    assert KeyedRng(seed).choice(p) == KeyedRng(seed).pick(p)
+
+
+@pytest.mark.parametrize("p", [[0.5, -0.1], [0.0, 0.0], [float("nan"), 1.0], [float("inf")]])
+def test_a_choice_among_few_that_are_no_probabilities_is_an_error(p):
+    with pytest.raises(InternalError):
+        KeyedRng(0).choice(np.array(p))
+
+
 def both_kinds(p, block):
     """Of probabilities, and of their logarithms and sums."""
     with np.errstate(divide="ignore"):

@@ -63,8 +63,47 @@ def test_a_run_is_the_same_whether_rows_are_masked_together_or_each_at_its_draw(
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
     assert asked
-    with patch("fkdsl.proposals.open_draw.OpenDraw.part_of_row", lambda draw: None):
+    with patch("fkdsl.proposals.open_draw.OpenDraw.parts_of_row", lambda draw: None):
         apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=seed)
+    assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
+    assert [p.value for p in together.particles] == [p.value for p in apart.particles]
+
+
+def test_parts_of_one_row_are_summed_to_the_last_bit_as_each_alone():
+    rng = np.random.default_rng(0)
+    rows = [np.log(rng.dirichlet(np.ones(700))).astype(np.float32) for _ in range(2)]
+    masks = [rng.random(700) < 0.5 for _ in range(3)]
+    pairs = [(rows[i], masks[j]) for i, j in [(0, 0), (1, 2), (0, 1), (0, 2), (1, 0)]]
+    together = masked_block_sums(*zip(*pairs, strict=True))
+    for (row, mask), sums in zip(pairs, together, strict=True):
+        assert sums.tolist() == masked_block_sums([row], [mask])[0].tolist()
+
+
+def test_a_row_that_continues_asks_about_is_read_once():
+    """And its parts are those that each draw would sum for itself."""
+    rng = np.random.default_rng(3)
+    texts = [*(chr(97 + i % 26) + chr(97 + i // 26) for i in range(600)), " ", None]
+    p = rng.dirichlet(np.ones(602))
+    model = TableModel("m", {"": dict(zip(texts, p.tolist(), strict=True))})
+    text = (
+        'program main() -> str:\n    lm = prompt("")\n    while lm.tokens < 4:\n        t ~ lm\n'
+        "        more ~ continues(lm)\n        if not more:\n            s ~ lm\n"
+        "    return lm.text\n"
+    )
+    asked = []
+    masked_sums_of = CachedTransformer.masked_block_sums
+    with patch.object(
+        CachedTransformer,
+        "masked_block_sums",
+        lambda self, rows, masks: (
+            asked.extend(zip(map(id, rows), map(id, masks), strict=True))
+            or masked_sums_of(self, rows, masks)
+        ),
+    ):
+        together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=1)
+    assert len(asked) == len(set(asked)) > 0
+    with patch("fkdsl.proposals.open_draw.OpenDraw.parts_of_row", lambda draw: None):
+        apart = fkdsl.parse(text).run("smc", model=model, particles=6, seed=1)
     assert together.log_z == pytest.approx(apart.log_z, abs=1e-12)
     assert [p.value for p in together.particles] == [p.value for p in apart.particles]
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.deadline import PIECE, check, gathered, pieces
@@ -36,6 +36,9 @@ MAX_DISTANCE = 2_000
 """Most characters of texts for `edit_distance`, whose time is the product of their lengths."""
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:['-][A-Za-z0-9]+)*")
 """A word of ASCII texts, twice as fast: every condition on words reads every text that is tried."""
+SHORT, REMEMBERED = 32, 1 << 14
+"""Of texts of up to so many characters, answers are remembered, up to so many: a population asks
+about the same words again and again."""
 UNSETTLED = 32
 """Begun takes in more words once more than so many characters follow those that it has."""
 
@@ -64,7 +67,12 @@ def special(name: str) -> Mark:
 @pure("words", [S], List(STR))
 def words(s: str) -> tuple[str, ...]:
     """The words of a text, in order, without punctuation."""
-    return _begun.words(s)
+    return _words_of_short(s) if len(s) <= SHORT else _begun.words(s)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _words_of_short(s: str) -> tuple[str, ...]:
+    return all_words(s)
 
 
 class Begun:
@@ -245,10 +253,17 @@ def matches(s: str, pattern: str) -> bool:
     >>> matches("2024-05-01", r"\d{4}-\d{2}-\d{2}"), matches("2024", r"\d"), matches("\ufffd", ".")
     (True, False, False)
     """
+    return (_short_matches if len(s) <= SHORT else _matches)(s, pattern)
+
+
+def _matches(s: str, pattern: str) -> bool:
     return (
         REPLACEMENT_CHARACTER not in s
         and timed_match(compiled_pattern(pattern).fullmatch, s) is not None
     )
+
+
+_short_matches = lru_cache(maxsize=REMEMBERED)(_matches)
 
 
 @pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)
