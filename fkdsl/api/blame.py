@@ -18,6 +18,7 @@ from fkdsl.api.called_program import CalledProgram
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.base.shown import shortened
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.assess.blame import Account, Blame, Conflict
@@ -115,7 +116,7 @@ def conflict_text(conflict: Conflict) -> list[str]:
         (False, True): "this line never held in this run:",
         (False, False): "these lines never held together in this run:",
     }[conflict.certain, one]
-    return [claim, *(f"  line {s.line}: {source_text(s)}" for s in conflict.places)]
+    return [claim, *(f"  line {s.line}: {shortened(source_text(s))}" for s in conflict.places)]
 
 
 def source_text(place: Span) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 
+LONGEST_QUOTE = 120
 _CONTROLS = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # the C0 and C1 controls, but for tab and newline
@@ -31,6 +32,12 @@ def shown(text: str) -> str:
     """The text with an escape, as Python writes it, for each character that controls a terminal.
     Newlines and tabs stay. Idempotent."""
     return _CONTROLS.sub(_escape, text)
+
+
+def shortened(text: str) -> str:
+    """At most LONGEST_QUOTE characters of a line of a program: a condition with a schema in it may
+    have thousands."""
+    return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
 
 
 def escaped_json(text: str) -> str:

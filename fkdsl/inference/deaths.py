@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from fkdsl.base.errors import PopulationDied
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import shortened, shown
 from fkdsl.inference.interface import FeynmanKac, Level, Step, TellsDeaths
 from fkdsl.inference.method import Method
 
@@ -106,7 +106,7 @@ def population_died(
     facts = []
     counts = [(t, place, n) for t, places in deaths for place, n in places.most_common()]
     for t, place, n in counts[-8:]:
-        facts.append(f"step {t}: {n} died at {place}")
+        facts.append(f"step {t}: {n} died at {shortened(place)}")
     texts = likeliest(texts, SHOWN_TEXTS)
     for death in texts:
         facts.append(f"at step {death.t} died {_tail(death.text)}")
