@@ -241,8 +241,7 @@ class BackwardMessages:
             of_states = np.zeros((len(texts), self._size + 1), dtype=np.float32)
             of_states[:, to] = h
             of_behaviours = of_states[:, self._behaviours.after[state]]
-            for j, of_text in zip(texts, of_behaviours, strict=True):
-                of_text.take(self._behaviours.of_token, out=averages[j], mode="clip")
+            averages[texts] = of_behaviours.take(self._behaviours.of_token, axis=1)
         return averages
 
     def _of_state(self, state: int, tokens_left: int) -> tuple[Ints, Floats, Floats]:
