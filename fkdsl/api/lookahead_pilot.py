@@ -86,7 +86,7 @@ CLOSE = 0.05
 """A b that is lower than POWER by less is not spoken of."""
 EVIDENCE = 4
 """Tokens of a text before which a pilot does not end."""
-UNRESOLVED = 15.0
+UNRESOLVED = 20.0
 """Nats that may still be expected of a text where a pilot ends because what came agrees, and at the
 beginning where it ends because it does not: of more, the whole text is seen."""
 RESOLVED = 0.1
