@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fkdsl.base.quick_dataclass import dataclass
@@ -54,6 +55,9 @@ LENGTHS = ("length", "len", "size")
 
 def number_in(text: Expr) -> str:
     """How to compare a text with a number."""
+    match text:
+        case Literal(value=str(said)) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", said):
+            return f"write the number {said}, without quotes"
     x = shown(text)
     return f'read the number: `matches({x}, r"[0-9]+") and int({x}) ...`'
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from lark import Tree
 
-from fkdsl.base.diagnostics import Diagnostic, Edit
+from fkdsl.base.diagnostics import Diagnostic, Edit, near_name
 from fkdsl.base.errors import InternalError, ProgramError
 from fkdsl.base.spans import Source, Span
-from fkdsl.language.syntax import tree
+from fkdsl.language.syntax import other_languages, tree
 from fkdsl.language.syntax.build_expressions import Node, is_token
 from fkdsl.language.syntax.build_models import ModelBuilder
 from fkdsl.language.syntax.line_mistakes import BLOCKS
@@ -149,11 +149,11 @@ class Builder(ModelBuilder):
         if inner is None and word in NAMED_TYPES:
             return NAMED_TYPES[word]
         known = ", ".join(NAMED_TYPES) + ", list[...], dist[...]"
-        help = (
-            f"write `{word}[str]` with the type of its items"
-            if word in ("list", "dist")
-            else f"types are {known}"
-        )
+        here = other_languages.TYPES.get(word.lower()) or near_name(word, list(NAMED_TYPES))
+        if word in ("list", "dist"):
+            help = f"write `{word}[str]` with the type of its items"
+        else:
+            help = f"write `{here}`" if here is not None else f"types are {known}"
         self.report(
             "FK120",
             f"`{self.span(node).text}` is no type",
@@ -161,7 +161,9 @@ class Builder(ModelBuilder):
             "expected a type",
             help,
         )
-        return NAMED_TYPES["str"]
+        if here is not None and here.startswith("list"):
+            return List(NAMED_TYPES["str"])
+        return NAMED_TYPES[here or "str"]
 
     # ------------------------------------------------------------- statements
 

@@ -26,6 +26,14 @@ WORDS = {
     "then": "write `:`",
 }  # fmt: skip
 """Words that begin a statement elsewhere, and have no meaning here."""
+TYPES = {
+    "dict": "record", "object": "record", "map": "record", "json": "record", "struct": "record",
+    "string": "str", "text": "str", "char": "str", "integer": "int", "long": "int",
+    "number": "float", "double": "float", "real": "float", "boolean": "bool",
+    "array": "list[str]", "tuple": "list[str]", "set": "list[str]", "list": "list[str]",
+    "prompt": "context", "picture": "image", "doc": "document",
+}  # fmt: skip
+"""Types of other languages, in small letters, and the type here."""
 MODULES = {
     "re": 'matching is built in: `matches(s, r"...")`, `find`, `replace`, `split`',
     "math": "`log`, `exp`, `sqrt`, `floor` and `ceil` are built in",
