@@ -267,6 +267,7 @@ OF_NUMBERS = [
     "3 - 2 * int(strip(s)) <= -n",
     "(3 * int(words(s)[0]) + n) % 4 in [0, 3]",
     "float(words(s)[0]) < 9.5",
+    "not (9.5 <= float(words(s)[0]))",
 ]
 """Forms of numbers, of which those from 0 to 99 are told apart where there are two."""
 TEXTS_OF_NUMBERS = [f"{a}{b}" for a in ("0", "1", "9", "-9", "99", "101") for b in ("", "0", ".")]

@@ -34,6 +34,8 @@ ATOMS = {
 }
 """Built-in tests of a text, and the built-ins that give the language of the texts that pass."""
 POSITIVE = {"notin": "in", "ne": "eq"}
+ORDERS = {"lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
+"""Comparisons of numbers, and those that are true where they are not."""
 MOST_CHOICES = 6
 """Choices in the test of a choice, which is read twice."""
 PART_UNKNOWN = "one side of an `and`"
@@ -66,6 +68,10 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
                 ir.And(span, (ir.Operate(span, "not", (decides,)), other)),
             )
             return _language(ir.Or(span, either), text)
+        case ir.Operate(operator="not", args=(ir.Operate(operator=operator, args=args),)) if (
+            operator in ORDERS and any(_is_float(a, text) for a in args)
+        ):  # a weaker language has no complement that says anything
+            return _language(ir.Operate(span, ORDERS[operator], args), text)
         case ir.Operate(operator="not", args=(inner,)):
             return complement(_language(inner, text))
         case ir.Operate(operator="notin" | "ne" as operator, args=args):
@@ -78,6 +84,11 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
         or three_numbers(test, text)
         or json_comparison(test, text)
     )
+
+
+def _is_float(e: ir.Expr, text: int) -> bool:
+    """Whether an expression is a number that the text writes, which is finite."""
+    return isinstance(e, ir.Builtin) and e.name == "float" and text in reads(e)
 
 
 def _simple(test: ir.Expr, text: int) -> ir.Expr | None:
