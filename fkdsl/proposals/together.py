@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums
 from fkdsl.base.random import KeyedRng
@@ -117,7 +118,7 @@ def _without(sums: Sums, row: Floats, mask: Mask) -> Sums:
 
 
 refusing_blocks: Remembered[list[int]] = Remembered(
-    lambda mask: np.unique(np.flatnonzero(~mask) // BLOCK).tolist()
+    lambda mask: distinct(np.flatnonzero(~mask) // BLOCK).tolist()
 )
 """The blocks in which a mask refuses something."""
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fkdsl.base.arrays import NDArray, np
 from fkdsl.engine.constraints.charsets import (
     ALL_CHARACTERS,
     CODE_POINTS,

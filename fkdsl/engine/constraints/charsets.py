@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fkdsl.base.arrays import NDArray, np
+from fkdsl.base.arrays import NDArray, distinct, np
 from fkdsl.base.lazy import lazy_import
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 else:
     regex = lazy_import("regex")
 
+FEW_CHARACTERS = 256
 Charset = tuple[tuple[int, int], ...]
 """Ranges [first, last) of code points, ascending, with gaps between them; none has surrogates."""
 SURROGATES = (0xD800, 0xE000)
@@ -76,9 +77,13 @@ def characters_of(text: str) -> Charset:
     >>> characters_of("cab") == charset("[a-c]")
     True
     """
-    if not text:
-        return ()
-    points = np.unique(np.frombuffer(text.encode("utf-32-le"), dtype="<u4")).astype(np.int64)
+    if len(text) <= FEW_CHARACTERS:  # without numpy, which `fkdsl check` does not import
+        runs: list[tuple[int, int]] = []
+        for p in sorted(set(map(ord, text))):
+            first = runs.pop()[0] if runs and runs[-1][1] == p else p
+            runs.append((first, p + 1))
+        return tuple(runs)
+    points = distinct(np.frombuffer(text.encode("utf-32-le"), dtype="<u4")).astype(np.int64)
     starts = np.flatnonzero(np.diff(points, prepend=-2) != 1)
     ends = np.append(starts[1:], len(points)) - 1
     return tuple(zip(points[starts].tolist(), (points[ends] + 1).tolist(), strict=True))
@@ -149,5 +154,5 @@ class Partition:
     def classes_between(self, first: int, last: int) -> list[int]:
         """The classes of the characters from first to last, both included."""
         low, high = np.searchsorted(self._cuts, [first, last], side="right") - 1
-        classes: list[int] = np.unique(self._class[low : high + 1]).tolist()
+        classes: list[int] = distinct(self._class[low : high + 1]).tolist()
         return classes

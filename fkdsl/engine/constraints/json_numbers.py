@@ -21,7 +21,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any
@@ -29,6 +28,7 @@ from typing import Any
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.languages import JsonNumbers, JsonText, Language
+from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 
 MOST_INTERVALS = 256
@@ -207,7 +207,7 @@ def _place(schema: Any, path: Path) -> list[int]:
 
 def _of_one(comparison: JsonNumbers, factor: int) -> Interval:
     """The bounds on a whole x of a comparison of factor * x."""
-    end, operator = Fraction(comparison.bound) / factor, comparison.operator
+    end, operator = fraction(comparison.bound) / factor, comparison.operator
     if factor < 0:
         operator = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(operator, operator)
     up, down = math.ceil(end), math.floor(end)
@@ -261,11 +261,11 @@ def _left(comparison: JsonNumbers, first: Path, interval: Interval) -> Interval:
     (b,) = factors.values()
     ends = [None if x is None else a * x for x in interval]
     low, high = ends if a > 0 else reversed(ends)
-    end, operator = Fraction(comparison.bound), comparison.operator
+    end, operator = fraction(comparison.bound), comparison.operator
     most = math.ceil(end) - 1 if operator == "lt" else math.floor(end)
     least = math.floor(end) + 1 if operator == "gt" else math.ceil(end)
-    below = None if operator in ("gt", "ge") or low is None else Fraction(most - low, b)
-    above = None if operator in ("lt", "le") or high is None else Fraction(least - high, b)
+    below = None if operator in ("gt", "ge") or low is None else fraction(most - low, b)
+    above = None if operator in ("lt", "le") or high is None else fraction(least - high, b)
     if b < 0:
         below, above = above, below
     return (

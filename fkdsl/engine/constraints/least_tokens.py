@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.deadline import check
 from fkdsl.engine.constraints.charsets import Partition
 from fkdsl.engine.constraints.expressions import Algebra
@@ -79,7 +80,7 @@ def costs(tree: ClassTree, symbols: int, partition: Partition, broken: Iterable[
     whole characters, of which each byte may be of a character of its own."""
     longest = np.zeros(tree.size)
     for depth, (first, last) in enumerate(zip(tree.levels, tree.levels[1:], strict=False)):
-        ends = np.unique(tree.node[(tree.node >= first) & (tree.node < last)])
+        ends = distinct(tree.node[(tree.node >= first) & (tree.node < last)])
         longest[ends] = depth
     for first, last in reversed([*zip(tree.levels[1:], tree.levels[2:], strict=False)]):
         np.maximum.at(longest, tree.parent[first:last], longest[first:last])

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from string import digits
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.charsets import characters_of
@@ -26,6 +26,9 @@ from fkdsl.engine.constraints.outlines import (
     sequence,
 )
 from fkdsl.engine.constraints.pattern_trees import EMPTY_TEXT, Tree, text_tree
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 DIGIT = character_in(characters_of(digits))
 ANY_DIGITS, DIGITS = repeated(DIGIT), repeated(DIGIT, 1)
@@ -56,11 +59,19 @@ Between = Callable[[End | None, End | None], Tree]
 """The numbers without a sign between two bounds, None for none; the second is at least 0."""
 
 
+def fraction(value: Any, over: int | None = None) -> Fraction:
+    """A fraction, as of a number's text. The module is imported when the first one is made: a run
+    without numbers in JSON does not need it, and it takes 10 ms."""
+    from fractions import Fraction
+
+    return Fraction(value, over)
+
+
 def integer(least: int | None = None, most: int | None = None, step: int | float = 1) -> Tree:
     """The multiples of a step from least to most, without a point or an exponent; also `-0` if
     least is at most 0."""
     # A whole number is a multiple of a fraction if it is one of its numerator.
-    whole = abs(Fraction(str(step)).numerator) if math.isfinite(step) else 1
+    whole = abs(fraction(str(step)).numerator) if math.isfinite(step) else 1
 
     def between(low: End | None, high: End | None) -> Tree:
         return _Whole(whole or 1).between(
@@ -68,7 +79,7 @@ def integer(least: int | None = None, most: int | None = None, step: int | float
             math.floor(high.value) if high is not None else None,
         )
 
-    ends = (None if n is None else End(Fraction(n)) for n in (least, most))
+    ends = (None if n is None else End(fraction(n)) for n in (least, most))
     return of_both_signs(between, *ends)
 
 
@@ -186,7 +197,7 @@ def _is_written(value: Fraction) -> bool:
 def decimals(low: End | None, high: End | None, bare: bool = False) -> Tree:
     """The numbers without a sign, with a point or none. bare: whether a point may stand without
     digits before it or behind it; then a 0 before it is left out of the tree."""
-    low = low or End(Fraction(0))
+    low = low or End(fraction(0))
     first, least = _parts(low.value)
     last, most = (None, None) if high is None else _parts(high.value)
     strict = high is not None and high.strict

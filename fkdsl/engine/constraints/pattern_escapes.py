@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import regex
 
@@ -17,14 +19,20 @@ from fkdsl.engine.constraints.pattern_trees import (
     weaker,
 )
 
-_LONG = regex.compile(
+_LONG = (
     r"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|N\{[A-Za-z0-9 -]*\}"
-    r"|[pP](?:\{\^?[\w &.-]*(?:[:=][A-Za-z0-9 &_./-]*)?\}|[CLMNPSZ])|0[0-7]{0,2}",
-    regex.ASCII,
+    r"|[pP](?:\{\^?[\w &.-]*(?:[:=][A-Za-z0-9 &_./-]*)?\}|[CLMNPSZ])|0[0-7]{0,2}"
 )
 """Escapes of a character or of a property of more than one sign."""
-_NUMBER = regex.compile(r"[1-7][0-7]{2}|[1-9][0-9]?", regex.ASCII)
-_GROUP = regex.compile(r"g<([^)>]+)>")
+_NUMBER = r"[1-7][0-7]{2}|[1-9][0-9]?"
+_GROUP = r"g<([^)>]+)>"
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    """A pattern that is compiled when an escape is first read: most programs have none, and each
+    takes milliseconds."""
+    return regex.compile(pattern, regex.ASCII)
 
 
 class Escapes:
@@ -37,13 +45,13 @@ class Escapes:
         """The tree of the escape behind a backslash at at - 1, and where it ends."""
         pattern = self.characters.pattern
         c = pattern[at : at + 1]
-        long = _LONG.match(pattern, at)
+        long = _compiled(_LONG).match(pattern, at)
         if long is not None:
             return self._one(pattern[at - 1 : long.end()], flags), long.end()
-        group = _GROUP.match(pattern, at)
+        group = _compiled(_GROUP).match(pattern, at)
         if group is not None and (group[1].isdigit() or group[1].isidentifier()):
             return self.reference(group[1], flags), group.end()
-        number = _NUMBER.match(pattern, at)
+        number = _compiled(_NUMBER).match(pattern, at)
         if number is not None and len(number[0]) == 3:
             return self._one(
                 f"\\U{int(number[0], 8) & self._octal(flags):08x}", flags

@@ -16,7 +16,6 @@ script, single underscores between digits, a point with digits before or behind 
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from functools import lru_cache
 from string import digits
 
@@ -29,6 +28,7 @@ from fkdsl.engine.constraints.number_outlines import (
     POINT,
     End,
     decimals,
+    fraction,
     of_both_signs,
 )
 from fkdsl.engine.constraints.outlines import (
@@ -110,11 +110,11 @@ def _where_rounded(bound: float, itself: bool, up: bool) -> End:
     """Where the numbers end that are rounded to a bound, or else to its neighbour on this side; cut
     to PLACES outwards."""
     if bound == 0.0 and not itself:
-        return End(Fraction(0), strict=True)
+        return End(fraction(0), strict=True)
     towards = math.inf if up == itself else -math.inf
-    middle = (Fraction(bound) + Fraction(math.nextafter(bound, towards))) / 2
+    middle = (fraction(bound) + fraction(math.nextafter(bound, towards))) / 2
     scaled = middle * 10**PLACES
-    return End(Fraction(math.ceil(scaled) if up else math.floor(scaled), 10**PLACES))
+    return End(fraction(math.ceil(scaled) if up else math.floor(scaled), 10**PLACES))
 
 
 def _as_python_writes(tree: Tree, known: dict[int, Tree]) -> Tree:

@@ -16,7 +16,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from fkdsl.engine.constraints.charsets import REPLACEMENT, without_point
@@ -33,7 +32,7 @@ from fkdsl.engine.constraints.json_outlines import (
     string_of,
     written,
 )
-from fkdsl.engine.constraints.number_outlines import End, integer, number
+from fkdsl.engine.constraints.number_outlines import End, fraction, integer, number
 from fkdsl.engine.constraints.outlines import (
     NO_TEXT,
     Outline,
@@ -226,7 +225,7 @@ def number_bounds(schema: Mapping[str, Any]) -> tuple[End | None, End | None]:
     def ends(bound: str, strict: str) -> list[End]:
         given = ((schema.get(bound), False), (schema.get(strict), True))
         numbers = ((n, s) for n, s in given if isinstance(n, int | float) and math.isfinite(n))
-        return [End(Fraction(str(n)), s) for n, s in numbers]
+        return [End(fraction(str(n)), s) for n, s in numbers]
 
     low, high = ends("minimum", "exclusiveMinimum"), ends("maximum", "exclusiveMaximum")
     return (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.deadline import check
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.transducers import Transducer
@@ -105,7 +106,7 @@ def product(a: Table, b: Table, either: bool = False) -> Table:
         after = pairs(a.after[x], b.after[y])
         after[found == dead] = dead
         rows.append(after)
-        following = np.unique(after)
+        following = distinct(after)
         found = following[number[following] < 0]
         if count + len(found) > MOST_STATES:
             raise TooLarge
@@ -170,7 +171,7 @@ def reached_from(start: int, after: Ints, accepting: Bools) -> Table:
     states, count = [found], 1
     while len(found):
         check()
-        following = np.unique(after[found])
+        following = distinct(after[found])
         found = following[number[following] < 0]
         number[found] = np.arange(count, count + len(found))
         count += len(found)

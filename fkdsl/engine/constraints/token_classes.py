@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.deadline import check
 from fkdsl.engine.constraints.tokens import Ints, TokenTree
 
@@ -59,7 +60,7 @@ def distances(
     steps, where a step is any token of whole characters, or any of the pieces. table: (states,
     classes) the state after each; pieces: the classes of what other tokens may read."""
     size = len(table)
-    ends = np.unique(tree.node[tree.node >= 0])
+    ends = distinct(tree.node[tree.node >= 0])
     ways = _after_pieces(table, pieces)
     rows = max(1, CHUNK // (tree.size + size))
     targets, counts = [], []
