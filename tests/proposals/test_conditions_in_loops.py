@@ -41,6 +41,10 @@ LOOPS = [
     'for w in keys:\n    x ~ bernoulli(0.5)\n    condition contains(s, w) or x\ncondition s != "a"',
     'w = "b"\nfor w in nil:\n    condition s == w\ncondition contains(s, w)',
     'for w in keys:\n    t = s + w\n    condition contains(t, "ba")',
+    'if contains(s, "b"):\n    condition false\ncondition len(s) == 2',
+    'if s == "b" or s == "":\n    condition false\nelif s == "a":\n    condition false\nelse:\n'
+    "    condition len(s) < 3",
+    "for w in keys:\n    if contains(s, w):\n        condition false\ncondition len(s) < 3",
     "x ~ bernoulli(0.5)\nfor w in keys if x else nil:\n    condition contains(s, w)",
 ]
 FUNCTIONS = {

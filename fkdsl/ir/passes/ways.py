@@ -114,6 +114,12 @@ class Ways:
                     if LATER in reads(known) or len(given) >= MOST_BRANCHES:
                         break
                     refuted = ir.Operate(span, "not", (known,))
+                    if (deadly := self._death(pc)) is not None:
+                        # `if known: condition false` is `condition not known`.
+                        self._meet(deadly, refuted, {}, given)
+                        seen.add(deadly)
+                        pc = self.labels[label]
+                        continue
                     # A loop whose test nothing changes is not left once it has been entered.
                     if refuted in given:
                         continue
@@ -137,6 +143,13 @@ class Ways:
                 case _:
                     values |= self._assigned(instr, values)
         self._unfinished.append(seen)
+
+    def _death(self, pc: int) -> Span | None:
+        """The place of a `condition false` with which an instruction begins."""
+        match self.body[pc]:
+            case ir.Condition(span=span, test=ir.Const(value=False)):
+                return span
+        return None
 
     def _turn(
         self, at: int, head: ir.Next, values: Values, given: tuple[ir.Expr, ...]

@@ -45,6 +45,7 @@ class Body:
         self.returned: Type | None = None
         self.returned_line = 0
         self.latents: list[tuple[tree.Name, Type]] = []
+        self.at: tree.Stmt | None = None
 
     def check(self) -> Type:
         """Reports every mistake of types in the body. The declared return type, or the one that its
@@ -62,7 +63,7 @@ class Body:
             self.statement(s)
 
     def statement(self, s: tree.Stmt) -> None:
-        x = self.expressions
+        x, self.at = self.expressions, s
         match s:
             case tree.Assign():
                 self.assign(s)
@@ -248,6 +249,8 @@ class Body:
     def condition(self, test: tree.Expr) -> None:
         self.expressions.truth(test, "a condition")
         match test:
+            case tree.Literal(value=False) if not any(s is self.at for s in self.definition.body):
+                pass  # in a branch it is how others raise an error
             case tree.Literal(value=bool(value)):
                 effect = "changes nothing" if value else "kills every particle"
                 self.report.warning(
