@@ -25,6 +25,7 @@ from fkdsl.api.queries import answers
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.api.trace.record import RunRecord, recording
+from fkdsl.base.collector import collecting_seldom
 from fkdsl.base.deadline import DeadlinePassed, until
 from fkdsl.base.errors import BudgetEnded, ProgramError
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -40,6 +41,7 @@ from fkdsl.steering.feynman_kac import SteeringModel
 ALONE = "one island is computed by one worker, whatever the cluster has: --islands 64"
 
 
+@collecting_seldom()
 def run(request: RunRequest, observer: Observer | None = None) -> Result:
     """Weighted samples of the posterior, and an unbiased estimate of Z. observer: called with each
     Step, or Level of exact, as it comes.

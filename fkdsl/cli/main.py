@@ -16,6 +16,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import NoReturn
 
+from fkdsl.base.collector import OBJECTS
 from fkdsl.base.deadline import DeadlinePassed
 from fkdsl.base.errors import BudgetEnded, CallError, FkdslError, InternalError, Interrupted
 from fkdsl.cli.commands import COMMANDS
@@ -23,18 +24,13 @@ from fkdsl.cli.failure import report
 from fkdsl.cli.flags import ALL, command_parser
 from fkdsl.cli.output import discard, finish, prepare_streams, reason, tell
 
-OBJECTS = 200_000
-"""New objects between two of Python's searches for cycles, in a process of our own. At Python's
-700 the searches cost a fifth of a second while modules are imported, whose objects all stay; at
-50,000 one search still falls into `fkdsl check`, and takes a twentieth of its time."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status. Prints fkdsl's own errors, and raises none."""
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv is None:
-            gc.set_threshold(OBJECTS)
+            gc.set_threshold(OBJECTS)  # it is a process of our own
             prepare_streams()
         return finish(_run(given))
     except BrokenPipeError:

@@ -79,8 +79,8 @@ class CachedTransformer:
     ) -> None:
         self.model = model
         self.max_batch = max_batch
-        self.cache = KVCache(memory_budget)
-        self.tree = PrefixTree(lambda node: self.cache.release(id(node)))
+        self.cache = cache = KVCache(memory_budget)
+        self.tree = PrefixTree(lambda node: cache.release(id(node)))
         self.stats = Stats()
         self.meter: ForwardMeter | None = None
         self.repeated = 0

@@ -29,7 +29,7 @@ class Context:
 
     __slots__ = ("__weakref__", "_tree", "length", "parent", "positions", "raw", "token")
 
-    def __init__(self, tree: PrefixTree, parent: Context | None, token: int) -> None:
+    def __init__(self, tree: PrefixTree | None, parent: Context | None, token: int) -> None:
         self._tree = tree
         self.parent = parent
         self.token = token
@@ -60,7 +60,7 @@ class Context:
         return f"Context(length={self.length})"
 
     def __del__(self) -> None:
-        if self.parent is not None:
+        if self._tree is not None:
             self._tree.forget(self)
 
 
@@ -70,7 +70,8 @@ class PrefixTree:
     def __init__(self, on_release: Callable[[Context], None]) -> None:
         self._on_release = on_release
         self._children: dict[tuple[int, int], ReferenceType[Context]] = {}
-        self.root = Context(self, None, -1)
+        # The root knows no tree: each would keep the other alive until Python looks for cycles.
+        self.root = Context(None, None, -1)
 
     def child(self, parent: Context, token: int) -> Context:
         """The sequence one token longer."""

@@ -254,6 +254,13 @@ class RunningParticle(ContextTable):
         if type(top) is Frame or top.particle is not self:
             self.frames[-1] = ActiveFrame(top.function, top.pc, list(top.slots), top.target, self)
 
+    def rest(self) -> None:
+        """Its frames no longer refer to it, so that it is gone once nobody does. Whoever goes on
+        from where it stands adopts it."""
+        for frame in self.frames:
+            if type(frame) is ActiveFrame:
+                frame.particle = None  # type: ignore[assignment]
+
     def release(self) -> None:
         """The end of its use. Its frames refer to it: without them all that it holds is gone at
         once, contexts above all, and not when Python next looks for cycles, which is seldom."""

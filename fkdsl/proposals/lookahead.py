@@ -14,7 +14,7 @@ way to the next draw can weigh (ir.passes.fuse), the check is exhaustive, and no
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any, cast
 
 from fkdsl.base.spans import Span
@@ -78,11 +78,6 @@ class StatesAtContexts:
         self._without_key.clear()
         return self._by_key.get(state.key())
 
-    def forks(self) -> Iterator[RunningParticle | Span]:
-        """All of them."""
-        for forks in (*self._by_key.values(), *(f for _, f in self._without_key)):
-            yield from forks.values()
-
 
 class LookaheadCache:
     """Forks of the last steps, by the state that they are of: particles in equal states share
@@ -106,10 +101,7 @@ class LookaheadCache:
         """Begins a step; keeps the forks of so many steps, this one among them."""
         self._steps.append({})
         while len(self._steps) > kept:
-            for states in self._steps.popleft().values():
-                for fork in states.forks():
-                    if not isinstance(fork, Span):
-                        fork.release()
+            self._steps.popleft()
 
 
 class Lookahead:
@@ -172,10 +164,8 @@ class Lookahead:
             value = self.outcomes.take(fork, i)
             fork.assign_drawn(fork.frames[-1], self.op.target, value, self._line)
             run_to_next_draw(fork)
-            result = fork
-            if fork.status is Status.DEAD:
-                result = fork.died or self.op.span
-                fork.release()
+            fork.rest()
+            result = fork.died or self.op.span if fork.status is Status.DEAD else fork
             self.forks[i] = result
         return result
 
