@@ -32,8 +32,8 @@ Shape = tuple[int, int]
 
 
 def layout_of(packed: Tensor) -> bytes:
-    """How a packed weight lies in memory, as oneDNN describes it. Its bytes 1 to 3 say nothing: they
-    are of the number of dimensions, and torch 2.6 leaves there what was in the memory before."""
+    """How a packed weight lies in memory, as oneDNN describes it. Bytes 1 to 3 say nothing: torch
+    2.6 leaves there what was in the memory before."""
     layout: Tensor = torch.ops.mkldnn._get_mkldnn_serialized_md(packed)
     raw = bytes(layout.numpy())
     return raw[:1] + bytes(3) + raw[4:]
