@@ -178,7 +178,7 @@ class CompletionLookahead:
                 asked = (text.ids, text.tokens_left, power, held)
                 missing[key] = outcomes, Guided(outcomes, belief, messages, *asked)
         if len(self._tilts) + len(missing) > TILTS:
-            self._tilts.clear()
+            self._tilts = {key: self._tilts[key] for key in keys if key in self._tilts}
         settings = TiltSettings(self.power, self.floor, self.caution)
         made = tilts_of([guided for _, guided in missing.values()], settings)
         for (key, (outcomes, _)), (tilt, drift) in zip(missing.items(), made, strict=True):

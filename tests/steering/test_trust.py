@@ -158,9 +158,17 @@ def test_messages_and_tilts_that_are_kept_change_nothing(monkeypatch):
     program = lists(12)
     surrogate = unigram(program)
     results = [program.run(particles=12, seed=5, lookahead=surrogate) for _ in range(2)]
-    monkeypatch.setattr(completion, "TILTS", 0)
     monkeypatch.setattr(completion, "KEPT_NUMBERS", 0)
-    results.append(program.run(particles=12, seed=5, lookahead=surrogate))
+    together = CompletionLookahead.tilts
+
+    def some_of_them_are_held(self, draws, counted=True):
+        together(self, draws[:1], counted=False)
+        return together(self, draws, counted)
+
+    monkeypatch.setattr(CompletionLookahead, "tilts", some_of_them_are_held)
+    for most in (0, 1, 4):
+        monkeypatch.setattr(completion, "TILTS", most)
+        results.append(program.run(particles=12, seed=5, lookahead=surrogate))
     assert len({result.log_z for result in results}) == 1
     assert len({result.particles for result in results}) == 1
     looked = [next(n for n in result.notes if "look-ahead" in n) for result in results]
