@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,7 @@ SAMPLE = 2
 @dataclass(frozen=True)
 class Distilling:
     """How a surrogate is made. tokens: at least so many are drawn. length: most tokens of a text.
+    texts: folders of texts that other runs, of other seeds, have kept: these are fitted to as well.
     corpus: lines that texts go on from, or None for fkdsl's own prompts. begin: the surrogate whose
     hidden Markov model is taken, in the place of one by `fit`. refine: passes over the texts in
     which the hidden Markov model is fitted to the model's rows. head: passes in which a head is; 0
@@ -57,6 +59,7 @@ class Distilling:
 
     tokens: int = 200_000
     length: int = 64
+    texts: tuple[Path, ...] = ()
     corpus: tuple[str, ...] | None = None
     fit: FitSettings = field(default_factory=FitSettings)
     begin: Surrogate | None = None
@@ -167,7 +170,8 @@ def distil(
     check_distilling(settings, model)
     sampling = sampling_of(model, settings)
     of_head = _head_tokens(engine, sampling, work)
-    sample = _sample(engine, sampling, settings.tokens, of_head, work, observer)
+    others = [_kept(folder, work) for folder in settings.texts]
+    sample = joined([_sample(engine, sampling, settings.tokens, of_head, work, observer), *others])
     training, held_out = _split(sample, settings.fit.seed)
     unigram = unigram_of(sample.total)
     if settings.begin is None:
@@ -175,7 +179,7 @@ def distil(
     else:
         hmm = Parameters.of(settings.begin)
     if settings.refine:
-        hmm = _refined(hmm, training, held_out, settings, work, observer)
+        hmm = _refined(hmm, training, held_out, unigram, settings, work, observer)
     head: Head | None = None
     if settings.head:
         head = _head(hmm, of_head, training, held_out, settings, work, observer)
@@ -225,6 +229,7 @@ def _refined(
     model: Parameters,
     training: Sample,
     held_out: Sample,
+    unigram: NDArray[np.float64],
     settings: Distilling,
     work: Work,
     observer: DistilObserver,
@@ -237,7 +242,7 @@ def _refined(
     facts = {"refine": settings.refine, "seed": settings.fit.seed, "model": _digest(model)}
     name = f"refined-{_key(facts, training)}.safetensors"
     saved = work.read(name)
-    fit = GradientFit.of(saved) if saved is not None else refinement_begun(model, training)
+    fit = GradientFit.of(saved) if saved is not None else refinement_begun(model, training, unigram)
     fit = refined(
         fit,
         model.start,
@@ -321,6 +326,24 @@ def _sample(
     return joined(batches)
 
 
+def _kept(folder: Path, own: Work) -> Sample:
+    """The texts that another run has kept in a folder. Raises CallError if there are none, and if
+    it is the run's own folder, or of another model or other prompts."""
+    work = Work(folder, own.facts)
+    if folder.resolve() == own.folder.resolve():
+        raise CallError(
+            f"the texts of `{folder}` are the run's own", "name those of a run of another --seed"
+        )
+    batches: list[Sample] = []
+    while (saved := work.read(f"sample-{len(batches):05}.safetensors", ("seed",))) is not None:
+        batches.append(Sample(**saved))
+    if not batches:
+        raise CallError(
+            f"there are no texts in `{folder}`", "name the FILE.work of a run with --keep"
+        )
+    return joined(batches)
+
+
 def _split(sample: Sample, seed: int) -> tuple[Sample, Sample]:
     """(training, held out): HELD_OUT of the texts, at least one, drawn at random."""
     n = len(sample.tokens)
@@ -331,7 +354,8 @@ def _split(sample: Sample, seed: int) -> tuple[Sample, Sample]:
 
 def _key(facts: Mapping[str, Any], training: Sample) -> str:
     """A name for what a fit depends on besides the facts of the sample."""
-    all_facts = sorted((dict(facts) | {"texts": len(training.tokens)}).items())
+    texts = blake2b(training.tokens.tobytes(), digest_size=8).hexdigest()
+    all_facts = sorted((dict(facts) | {"texts": texts}).items())
     return blake2b(repr(all_facts).encode(), digest_size=8).hexdigest()
 
 

@@ -44,6 +44,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw texts that go on from the lines of this file instead of fkdsl's own prompts",
     )
+    parser.add_argument(
+        "--texts",
+        metavar="FOLDER",
+        action="append",
+        help="fit to the texts in this FILE.work too, which a run of another --seed has kept; may "
+        "be given several times",
+    )
+    _add_passes(parser)
+    parser.add_argument("--seed", type=int, help="(default 0)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was stopped, to the same file"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the texts, for a fit with other --states"
+    )
+    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
+    parser.add_argument("--device", help="where the model runs: cpu, cuda, auto")
+
+
+def _add_passes(parser: argparse.ArgumentParser) -> None:
+    """The flags that say how it is fitted to the texts."""
     parser.add_argument("--passes", type=int, help="over all texts (default 5)")
     parser.add_argument(
         "--refine",
@@ -64,15 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="begin from the hidden Markov model of this surrogate; with --refine 0, keep it",
     )
-    parser.add_argument("--seed", type=int, help="(default 0)")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with a run that was stopped, to the same file"
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the texts, for a fit with other --states"
-    )
-    parser.add_argument("--dtype", help="precision of the model: float32, bfloat16, float16")
-    parser.add_argument("--device", help="where the model runs: cpu, cuda, auto")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -147,6 +159,7 @@ def _settings(args: argparse.Namespace) -> Distilling:
 
     fit = FitSettings(**given("kind", "states", "passes", "seed"))  # type: ignore[arg-type]
     return Distilling(
+        texts=tuple(map(Path, args.texts or ())),
         corpus=_lines(args.corpus) if args.corpus else None,
         fit=fit,
         begin=read(Path(args.begin)) if args.begin else None,

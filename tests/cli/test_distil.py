@@ -192,6 +192,25 @@ def test_kept_texts_serve_a_fit_of_other_states(capsys, monkeypatch, table, tmp_
     assert read(out).states == 2
 
 
+def test_texts_that_other_runs_have_kept_are_fitted_to_as_well(capsys, table, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out, seed in ((one, 0), (two, 1)):
+        assert call(capsys, table, "--out", out, *SMALL, "--keep", "--seed", seed)[0] == 0
+    work, facts = tmp_path / "two.work", ("tokens", "held-out tokens")
+    drawn = sum(read(out).about[name] for out in (one, two) for name in facts)
+    more = ("--resume", "--keep", "--texts", work)
+    assert call(capsys, table, "--out", one, *SMALL, *more)[0] == 0
+    assert sum(read(one).about[name] for name in facts) == drawn
+    for folder, message in ((tmp_path / "one.work", "are the run's own"), (tmp_path, "no texts")):
+        status, _, err = call(capsys, table, "--out", one, *SMALL, "--resume", "--texts", folder)
+        assert status == 2
+        assert message in err
+    more = ("--length", 3, "--texts", work)
+    status, _, err = call(capsys, table, "--out", tmp_path / "three", *SMALL, *more)
+    assert status == 2
+    assert "was made for another model, seed, length or corpus" in err
+
+
 def test_texts_go_on_from_the_lines_of_a_corpus(capsys, table, tmp_path):
     corpus = tmp_path / "corpus"
     corpus.write_text("ab\n\nba\n")

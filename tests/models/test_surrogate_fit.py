@@ -237,7 +237,7 @@ def test_states_become_what_the_rows_tell(in_modes):
     training, held_out = in_modes
     columns = np.array([[0.41, 0.39], [0.34, 0.36], [0.25, 0.25]], np.float32)
     alike = Parameters(*(np.full(s, 0.5, np.float32) for s in (2, (2, 2))), columns)
-    begun, saved = refinement_begun(alike, training), []
+    begun, saved = refinement_begun(alike, training, unigram_of(training.total)), []
     end = refined(begun, alike.start, training, held_out, 3, 0, save=saving(saved))
     found = refined_model(end, alike.start)
     order = [0, 1] if found.columns[0, 0] > found.columns[0, 1] else [1, 0]

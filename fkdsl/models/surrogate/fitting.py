@@ -29,8 +29,8 @@ from fkdsl.models.surrogate.sample import NONE, Sample
 KINDS = ("hmm", "bigram")
 DECAY = 0.5
 """The share of a batch falls as (number of batches + 2) ** -DECAY."""
-TEXTS = 64
-"""In a batch."""
+TEXTS, BATCHES = 64, 100
+"""The least texts in a batch, and the most batches of a pass, where there are so many texts."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fitted(
     passes = 0 if settings.kind == "bigram" else settings.passes
     n = len(sample.tokens)
     while fit.passes < passes:
-        order = batches(n, TEXTS, (settings.seed, fit.passes))
+        order = batches(n, max(TEXTS, n // BATCHES), (settings.seed, fit.passes))
         counts, steps = fit.counts.copy(), fit.steps
         model = counts.parameters(unigram)
         for texts in order:

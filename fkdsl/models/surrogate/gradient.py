@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.surrogate.ahead import Positions
 
-POSITIONS, BATCHES = 512, 64
+POSITIONS, BATCHES = 1024, 64
 """Most positions in a batch, and the least batches of a pass, where there are so many positions."""
 WARM = 0.1
 """Share of the steps in which the rates rise; then they fall to zero."""

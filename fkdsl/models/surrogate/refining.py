@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fkdsl.models.surrogate.ahead import AHEAD, Positions, nats_ahead
 from fkdsl.models.surrogate.counts import Parameters
@@ -22,26 +23,48 @@ from fkdsl.models.surrogate.gradient import GradientFit, LogLikelihood, ascended
 from fkdsl.models.surrogate.head import Array
 from fkdsl.models.surrogate.sample import NONE, Sample
 
-RATES = {"weights": 5e-3, "bias": 5e-3, "log_transition": 1e-2, "log_columns": 1e-2}
+RATES = {"weights": 5e-3, "bias": 5e-3, "log_transition": 1e-2, "log_own": 1e-2, "log_share": 1e-2}
 """Largest steps, of the numbers of rows and of the logarithms of the model's."""
 LEAST_SCALE = 0.05
 """The least standard deviation of a log-probability (nats), of those that hardly vary."""
 LEAST = 1e-8
 """Stands for a probability of zero, which has no logarithm."""
+OWN, LEAST_OWN, FEW = 1.5, 3e-6, 1 << 20
+"""A state has a number of its own for a token, in the place of its share of the unigram, if it
+emits it with more than the first times that share, and with more than the second; and in any case
+where there are at most so many pairs of a token and a state."""
 
 
-def refinement_begun(model: Parameters, sample: Sample) -> GradientFit:
+def refinement_begun(
+    model: Parameters, sample: Sample, unigram: NDArray[np.float64]
+) -> GradientFit:
     """Numbers of rows of zero, beside a model: weights (K, H) and bias (H,) of standardised
-    features, log_transition (H, H), log_columns (V, H)."""
+    features, log_transition (H, H), and of the emissions
+
+        columns[x, z] ~ own[x, z], where it has one, else share[z] unigram[x]
+
+    log_own (E,) of the pairs (x, z) of `tokens` and `states` (E,), log_share (H,), and rest (H,)
+    the unigram of the other tokens. Of a long vocabulary a state has seen few tokens, so E is a
+    small part of V H."""
     mean, scale = scales(sample)
     H = len(model.start)
+    of_unigram = unigram.astype(np.float32)[:, None]
+    share = (model.columns / of_unigram).min(axis=0)
+    own = (model.columns > OWN * share * of_unigram) & (model.columns > LEAST_OWN)
+    tokens, states = np.nonzero(own | (own.size <= FEW))
+    rest = 1.0 - np.bincount(states, of_unigram[tokens, 0], minlength=H)
     numbers = {
         "weights": np.zeros((len(mean), H), dtype=np.float32),
         "bias": np.zeros(H, dtype=np.float32),
         "log_transition": np.log(np.maximum(model.transition, LEAST)),
-        "log_columns": np.log(np.maximum(model.columns, LEAST)),
+        "log_own": np.log(model.columns[tokens, states]),
+        "log_share": np.log(share),
         "mean": mean,
         "scale": scale,
+        "tokens": tokens.astype(np.int64),
+        "states": states.astype(np.int64),
+        "rest": np.maximum(rest, 0.0).astype(np.float32),
+        "unigram": of_unigram[:, 0],
     }
     return GradientFit.begun(numbers, RATES)
 
@@ -82,24 +105,37 @@ def refined(
 
 def refined_model(fit: GradientFit, start: Array) -> Parameters:
     """The hidden Markov model of a fit."""
-    return Parameters(
-        start,
-        _softmax(fit.numbers["log_transition"], axis=1),
-        _softmax(fit.numbers["log_columns"], axis=0),
-    )
+    numbers = fit.numbers
+    share, own = np.exp(numbers["log_share"]), np.exp(numbers["log_own"])
+    columns: Array = numbers["unigram"][:, None] * share
+    columns[numbers["tokens"], numbers["states"]] = own
+    columns /= columns.sum(axis=0)
+    return Parameters(start, _softmax(numbers["log_transition"], axis=1), columns)
 
 
 def _log_likelihood(fit: GradientFit, sample: Sample) -> LogLikelihood:
     mean, scale = torch.tensor(fit.numbers["mean"]), torch.tensor(fit.numbers["scale"])
+    tokens, states = torch.tensor(fit.numbers["tokens"]), torch.tensor(fit.numbers["states"])
+    unigram, rest = torch.tensor(fit.numbers["unigram"]), torch.tensor(fit.numbers["rest"])
+    H = len(fit.numbers["log_share"])
 
     def log_p(numbers: Mapping[str, torch.Tensor], at: Positions) -> torch.Tensor:
         read = (torch.tensor(at.features(sample)) - mean) / scale
         belief = (read @ numbers["weights"] + numbers["bias"]).softmax(1)
-        transition, columns = (
-            numbers["log_transition"].softmax(1),
-            numbers["log_columns"].softmax(0),
-        )
-        return likelihood_ahead(belief, transition, columns, torch.tensor(at.ahead(sample)))
+        # Only the rows of tokens that follow these positions are made.
+        ahead = at.ahead(sample)
+        some, places = np.unique(np.maximum(ahead, 0), return_inverse=True)
+        row_of = torch.full((len(unigram),), NONE)
+        row_of[torch.tensor(some)] = torch.arange(len(some))
+        own, share = numbers["log_own"].exp(), numbers["log_share"].exp()
+        sums = share * rest + torch.zeros(H).index_add(0, states, own)
+        rows = row_of[tokens]
+        seen = torch.nonzero(rows >= 0)[:, 0]
+        columns = unigram[torch.tensor(some)][:, None] * share
+        columns = columns.index_put((rows[seen], states[seen]), own[seen])
+        follow = np.where(ahead == NONE, NONE, places.reshape(ahead.shape))
+        transition = numbers["log_transition"].softmax(1)
+        return likelihood_ahead(belief, transition, columns / sums, torch.tensor(follow))
 
     return log_p
 
@@ -111,9 +147,9 @@ def likelihood_ahead(
     ahead: torch.Tensor,
     first: int = 0,
 ) -> torch.Tensor:
-    """Nats a token of the tokens `ahead` (m, AHEAD), NONE after a text's end, given a belief (m, H)
-    of the state that emits the first. first: from which on they count; those before it are
-    given."""
+    """Nats a token of the tokens `ahead` (m, AHEAD), rows of `columns`, NONE after a text's end,
+    given a belief (m, H) of the state that emits the first. first: from which on they count; those
+    before it are given."""
     log_p, tokens = torch.zeros(()), int((ahead[:, first:] != NONE).sum())
     for k in range(AHEAD):
         going = ahead[:, k] != NONE

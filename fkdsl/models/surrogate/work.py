@@ -8,7 +8,7 @@ Each file says what it was made for. One that was made for another model, seed o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ class Work:
             ) from None
         write_tensors(self.folder / name, tensors, {FACTS: json.dumps(self.facts, sort_keys=True)})
 
-    def read(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """The tensors of a file; None if there is none. Raises CallError if it is damaged, or was
-        made for something else."""
+    def read(self, name: str, free: Sequence[str] = ()) -> dict[str, NDArray[Any]] | None:
+        """The tensors of a file; None if there is none. free: facts that may differ. Raises
+        CallError if it is damaged, or was made for something else."""
         path = self.folder / name
         try:
             header, tensors = read_tensors(path, MOST_BYTES)
@@ -51,7 +51,10 @@ class Work:
             return None
         except (OSError, KeyError, ValueError, RecursionError):
             raise CallError(f"`{path}` is damaged", "delete it: it is made again") from None
-        if facts != self.facts:
+        if not isinstance(facts, dict) or any(
+            facts.get(key) != self.facts.get(key)
+            for key in (facts.keys() | self.facts.keys()) - set(free)
+        ):
             raise CallError(
                 f"`{path}` was made for another model, seed, length or corpus",
                 "use the flags of that run, or leave out --resume and begin again",
