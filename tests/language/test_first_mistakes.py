@@ -57,6 +57,8 @@ MISTAKES = {
     "x = s.length": ("FK219", "`len(s)`"),
     "condition s > 5": ("FK211", 'matches(s, r"[0-9]+") and int(s)'),
     'condition len(s) < "5"': ("FK211", "write the number 5, without quotes"),
+    's ~ text(lm, stop="a")': ("FK206", "write `until=...`"),
+    "s ~ text(lm, max_new_tokens=5)": ("FK206", "write `max_tokens=...`"),
     "x: string = s": ("FK120", "write `str`"),
     'x: dict = {"a": s}': ("FK120", "write `record`"),
     "x: bol = true": ("FK120", "write `bool`"),

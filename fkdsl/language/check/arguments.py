@@ -9,7 +9,7 @@ from fkdsl.language.check.advice import shown
 from fkdsl.language.check.fitting import Fitting
 from fkdsl.language.check.operators import is_distribution
 from fkdsl.language.check.report import did_you_mean, listed, plural
-from fkdsl.language.syntax import edits, tree
+from fkdsl.language.syntax import edits, other_languages, tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
 from fkdsl.values.types import ANY, IMAGE, STR, Type, accepts
 from fkdsl.values.values import show
@@ -100,9 +100,12 @@ class _Binding:
             elif key not in self.skip:
                 self.sound = False
                 self.expressions.type_of(keyword.value)
+                here = other_languages.ARGUMENTS.get(key, "")
                 self.report.error(
                     "FK206", f"`{self.name}` has no argument `{key}`", keyword.span,
-                    "unknown argument", did_you_mean(key, [*by_name, *self.skip], self.usage),
+                    "unknown argument",
+                    f"write `{here}=...`" if here in by_name
+                    else did_you_mean(key, [*by_name, *self.skip], self.usage),
                     edits=edits.spelt(keyword.span, key, [*by_name, *self.skip]),
                 )  # fmt: skip
             seen.add(key)

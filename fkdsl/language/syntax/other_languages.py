@@ -34,6 +34,13 @@ TYPES = {
     "prompt": "context", "picture": "image", "doc": "document",
 }  # fmt: skip
 """Types of other languages, in small letters, and the type here."""
+ARGUMENTS = {
+    "stop": "until", "stop_sequences": "until", "stop_strings": "until", "stop_at": "until",
+    "max_new_tokens": "max_tokens", "max_length": "max_tokens", "limit": "max_tokens",
+    "system_prompt": "system", "instructions": "system", "message": "user",
+    "json_schema": "schema", "regex": "pattern", "choices": "options", "default": "other",
+}  # fmt: skip
+"""Arguments by the names that other libraries give them, and the name here."""
 MODULES = {
     "re": 'matching is built in: `matches(s, r"...")`, `find`, `replace`, `split`',
     "math": "`log`, `exp`, `sqrt`, `floor` and `ceil` are built in",
