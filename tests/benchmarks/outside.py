@@ -3,9 +3,10 @@
 
 The model's rows are those of smollm2 at the contexts of one text, recorded once; the model that
 runs hands one of them to each context, so that nothing but fkdsl's own work is left, and few
-minutes are enough. Its figure is processor time a draw: of one particle, in whatever step, so that
-a step of haiku, which is a line, counts as all the draws that it makes; a death counts as one. No
-draw looks ahead by a surrogate (`--lookahead auto` for what a run does where nothing is said).
+minutes are enough. Any program of programs/ may be named. Its figure is processor time a draw: of
+one particle, in whatever step, so that a step of haiku, which is a line, counts as all the draws
+that it makes; a death counts as one. No draw looks ahead by a surrogate (`--lookahead auto` for
+what a run does where nothing is said).
 `rows` is what log-softmax and block sums of a model's row take beside it.
 One thread; what a first run makes, such as automata, is not counted.
 """
@@ -151,7 +152,7 @@ def main() -> None:
             elif seed:
                 figures.append((1e3 * (time.process_time() - began) / draws.n, draws.n))
         cost, n = (statistics.median(column) for column in zip(*figures, strict=True))
-        goal = f"{GOALS[name]:.1f}"
+        goal = f"{GOALS[name]:.1f}" if name in GOALS else ""
         lines.append([name, str(args.particles), f"{cost:.3f}", goal, str(int(n))])
     print(table(["program", "N", "ms a draw", "goal", "draws"], lines))
     print(f"rows: {rows:.3f} ms each beside it")
