@@ -102,11 +102,11 @@ def _tilts(
         h = np.power(h, powers[:, None])
     of_h = p.astype(h.dtype, copy=False)
     masses = p.sum(axis=1).tolist()
-    masses_h = np.einsum("jn,jn->j", of_h, h).tolist()
+    masses_h = _sums(of_h, h)
     means = [a / mass if mass > 0.0 else 0.0 for a, mass in zip(masses_h, masses, strict=True)]
     h = np.maximum(h, np.array([settings.floor * mean for mean in means], dtype=h.dtype)[:, None])
     largest = h.max(axis=1, initial=np.finfo(h.dtype).tiny)
-    masses_h = np.einsum("jn,jn->j", of_h, h).tolist()
+    masses_h = _sums(of_h, h)
     h /= largest[:, None]
     result = []
     for j, (draw, (power, log_h_0)) in enumerate(zip(draws, firsts, strict=True)):
@@ -118,6 +118,12 @@ def _tilts(
         drift = math.nan if before is None else math.log(masses_h[j]) - before
         result.append((Tilt(h[j], math.log(float(largest[j])), power, log_h_0), drift))
     return result
+
+
+def _sums(p: Floats, h: Floats) -> list[float]:
+    """(m,) the sums of p h (m, n), row by row: of all rows at once, numpy adds up those of more
+    than 8192 numbers in pieces that begin where the row before ended."""
+    return [float(np.einsum("n,n->", *row)) for row in zip(p, h, strict=True)]
 
 
 def _first(

@@ -128,3 +128,23 @@ def test_what_a_surrogate_does_not_know_leaves_its_belief():
     before = belief_at(surrogate, tree.extend(tree.root, (0, 1)), 1)
     image = tree.extend(tree.root, (0, 1, -2))
     assert (belief_at(surrogate, image, 1) == before).all()
+
+
+def test_a_tilt_over_a_long_vocabulary_is_the_same_whichever_are_made_with_it():
+    rng, V = np.random.default_rng(1), 20_001
+    tokens = tuple(b"%d" % i for i in range(V - 1))
+    vocabulary = Vocabulary((*tokens, b""), frozenset({V - 1}))
+    emission = rng.dirichlet(np.ones(V), 2)
+    surrogate = Surrogate.of([0.5, 0.5], [[0.9, 0.1], [0.3, 0.7]], emission, "")
+    masks = make_constraint(Matches("[0-9]*7"), "", vocabulary).regular
+    messages = (BackwardMessages(Way(masks), surrogate),)
+    rows = np.log(rng.dirichlet(np.ones(V), 5).astype(np.float32))
+    draws = [
+        Guided(TokenOutcomes(row, (), vocabulary), surrogate.start, messages, (0,), 2, 0.75, -0.3)
+        for row in rows
+    ]
+    settings = TiltSettings(0.75, 0.9, 1.5)
+    for draw, (tilt, drift) in zip(draws, tilts_of(draws, settings), strict=True):
+        ((alone, drift_alone),) = tilts_of([draw], settings)
+        assert (tilt.h == alone.h).all()
+        assert (tilt[1:], drift) == (alone[1:], drift_alone)
