@@ -159,12 +159,14 @@ class Lookahead:
         result = self.forks.get(i)
         if result is None:
             fork = self.particle.fork()
-            if self._line is None:
-                self._line = fork.drawing_line()
-            value = self.outcomes.take(fork, i)
-            fork.assign_drawn(fork.frames[-1], self.op.target, value, self._line)
-            run_to_next_draw(fork)
-            fork.rest()
+            try:
+                if self._line is None:
+                    self._line = fork.drawing_line()
+                value = self.outcomes.take(fork, i)
+                fork.assign_drawn(fork.frames[-1], self.op.target, value, self._line)
+                run_to_next_draw(fork)
+            finally:
+                fork.rest()
             result = fork.died or self.op.span if fork.status is Status.DEAD else fork
             self.forks[i] = result
         return result

@@ -188,6 +188,21 @@ class SteeringModel:
         arrived: those of the population that are there already; the others are added. when: for
         mistakes of a program that has no population yet.
         """
+        try:
+            ends = self._ends(steps, arrived, when)
+            if self.proposals.drafting is not None:
+                for step in steps:
+                    self.proposals.drafting.counts.add(step.counts)
+            return [(ends[i], step.particle.log_G) for i, step in enumerate(steps)]
+        finally:  # also of a step that a mistake, a deadline or Ctrl-C ends
+            self._rounds.end_step()
+            for step in steps:
+                step.particle.release()
+
+    def _ends(
+        self, steps: Sequence[ParticleStep], arrived: list[tuple[Rng, ProgramState]], when: str
+    ) -> dict[int, ProgramState]:
+        """`_run`, of which each particle's state is given."""
         ends: dict[int, ProgramState] = {}
         pending = list(enumerate(steps))
         while pending:
@@ -207,12 +222,7 @@ class SteeringModel:
                 [(step, request) for _, step, request in waiting], self._precomputed(arrived)
             )
             pending = [(i, step) for i, step, _ in waiting]
-        self._rounds.end_step()
-        for step in steps:
-            if self.proposals.drafting is not None:
-                self.proposals.drafting.counts.add(step.counts)
-            step.particle.release()
-        return [(ends[i], step.particle.log_G) for i, step in enumerate(steps)]
+        return ends
 
     def _precomputed(self, arrived: Sequence[tuple[Rng, ProgramState]]) -> Precomputed | None:
         """What to compute with the rows that particles wait for."""
