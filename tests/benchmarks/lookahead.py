@@ -144,13 +144,14 @@ def equal_particles(program: Any, model: Any, cell: Cell, surrogate: Any) -> int
 
 
 def runs_of(
-    cells: Sequence[Cell], seeds: int, known: set[tuple[Cell, int]], surrogate: Any
+    cells: Sequence[Cell], seeds: int, known: dict[tuple[Cell, int], Run], surrogate: Any
 ) -> Iterator[tuple[Cell, int, Run]]:
     """The runs that are not known, seed by seed."""
     model = load_model("smollm2")
     programs: dict[str, Any] = {}
     warm: set[Cell] = set()
     equal: dict[Cell, int] = {}
+    made = dict(known)  # `equal` with as many particles as `none` is the same run
     for seed in range(seeds):
         for cell in cells:
             if (cell, seed) in known:
@@ -163,8 +164,12 @@ def runs_of(
             if cell[1] == "equal" and cell not in equal:
                 equal[cell] = equal_particles(programs[cell[0]], model, cell, surrogate)
             particles = equal.get(cell, cell[2])
-            made = run(programs[cell[0]], model, (*cell[:2], particles), seed, surrogate)
-            yield cell, seed, made
+            same = (cell[0], "none", particles) if cell[1] == "equal" else cell
+            if (same, seed) not in made:
+                made[same, seed] = run(
+                    programs[cell[0]], model, (*cell[:2], particles), seed, surrogate
+                )
+            yield cell, seed, made[same, seed]
 
 
 def row(cell: Cell, runs: list[Run], log_z: float) -> str:
@@ -217,14 +222,14 @@ def main() -> None:
         for way in args.ways.split(",")
     ]
     found: dict[Cell, list[Run]] = {cell: [] for cell in cells}
-    known: set[tuple[Cell, int]] = set()
+    known: dict[tuple[Cell, int], Run] = {}
     if args.runs is not None and args.runs.exists():
         for line in args.runs.read_text("utf-8").splitlines():
             data = json.loads(line)
             cell, seed = tuple(data.pop("cell")), data.pop("seed")
-            known.add((cell, seed))
+            known[cell, seed] = Run(**data)
             if cell in found and seed < args.seeds:
-                found[cell].append(Run(**data))
+                found[cell].append(known[cell, seed])
     for cell, seed, result in runs_of(cells, args.seeds, known, args.surrogate):
         found[cell].append(result)
         print(cell, seed, f"{result.log_z:.2f}", file=sys.stderr, flush=True)
