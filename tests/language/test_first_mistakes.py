@@ -103,6 +103,16 @@ def test_a_mistake_at_the_top_of_a_file_is_told_what_to_write(line, tmp_path):
     assert advice in found.help
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("List[int]", "list[int]"), ("Tuple[float]", "list[float]"), ("Dist[int]", "dist[int]")],
+)
+def test_the_type_of_items_is_kept_in_advice_on_a_type(said, meant, tmp_path):
+    text = f"def f(x: {said}) -> {meant}:\n    return x\n\nprogram p() -> int:\n    return 1\n"
+    (found,) = diagnostics(text, tmp_path)
+    assert (found.code, found.help) == ("FK120", f"write `{meant}`")
+
+
 def test_methods_and_drafts_of_another_language_have_golden_messages(tmp_path):
     found = diagnostics(BODY.replace("{}", "x = s.strip()"), tmp_path)
     assert render(found[0]) == (

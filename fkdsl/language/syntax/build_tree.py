@@ -144,16 +144,18 @@ class Builder(ModelBuilder):
     def type(self, node: Node) -> Type:
         word = str(node.children[0])
         inner = next(self.trees(node, "type"), None)
-        if inner is not None and word in ("list", "dist"):
-            return (List if word == "list" else Dist)(self.type(inner))
-        if inner is None and word in NAMED_TYPES:
+        of = None if inner is None else self.type(inner)
+        if of is not None and word in ("list", "dist"):
+            return List(of) if word == "list" else Dist(of)
+        if of is None and word in NAMED_TYPES:
             return NAMED_TYPES[word]
-        known = ", ".join(NAMED_TYPES) + ", list[...], dist[...]"
-        here = other_languages.TYPES.get(word.lower()) or near_name(word, list(NAMED_TYPES))
-        if word in ("list", "dist"):
-            help = f"write `{word}[str]` with the type of its items"
+        meant = _type_of_others(word, of)
+        if meant is not None and of is None and word in ("list", "dist"):
+            help = f"write `{meant}` with the type of its items"
+        elif meant is not None:
+            help = f"write `{meant}`"
         else:
-            help = f"write `{here}`" if here is not None else f"types are {known}"
+            help = f"types are {', '.join(NAMED_TYPES)}, list[...], dist[...]"
         self.report(
             "FK120",
             f"`{self.span(node).text}` is no type",
@@ -161,9 +163,7 @@ class Builder(ModelBuilder):
             "expected a type",
             help,
         )
-        if here is not None and here.startswith("list"):
-            return List(NAMED_TYPES["str"])
-        return NAMED_TYPES[here or "str"]
+        return meant or NAMED_TYPES["str"]
 
     # ------------------------------------------------------------- statements
 
@@ -288,3 +288,14 @@ class Builder(ModelBuilder):
                 help,
             )
         return tuple(names[:1] if one else names) or (tree.Name(self.span(node), "_"),)
+
+
+def _type_of_others(word: str, of: Type | None) -> Type | None:
+    """The type here that somebody means by a word that is none, of items of a type; None where that
+    is not known."""
+    here = other_languages.TYPES.get(word.lower()) or near_name(word, list(NAMED_TYPES))
+    if word.lower() == "dist":
+        return Dist(of or NAMED_TYPES["str"])
+    if here is None:
+        return None
+    return List(of or NAMED_TYPES["str"]) if here.startswith("list") else NAMED_TYPES[here]
