@@ -104,13 +104,15 @@ def _tilts(
     masses = p.sum(axis=1).tolist()
     masses_h = _sums(of_h, h)
     means = [a / mass if mass > 0.0 else 0.0 for a, mass in zip(masses_h, masses, strict=True)]
+    # Of a smaller mean the floor is 0 in h's precision, and outcomes would never be drawn.
+    least = float(np.finfo(h.dtype).tiny) / settings.floor if settings.floor else 0.0
     h = np.maximum(h, np.array([settings.floor * mean for mean in means], dtype=h.dtype)[:, None])
     largest = h.max(axis=1, initial=np.finfo(h.dtype).tiny)
     masses_h = _sums(of_h, h)
     h /= largest[:, None]
     result = []
     for j, (draw, (power, log_h_0)) in enumerate(zip(draws, firsts, strict=True)):
-        if not means[j] > 0.0:  # nothing is known: the weight stays where it was
+        if not means[j] > least:  # nothing is known: the weight stays where it was
             held = 0.0 if draw.held is None else draw.held
             result.append((Tilt(np.ones_like(h[j]), held, power, log_h_0), math.nan))
             continue

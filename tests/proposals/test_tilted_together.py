@@ -94,6 +94,22 @@ def test_where_masks_leave_nothing_or_nothing_that_can_be_completed_the_weight_s
     assert [math.isnan(drift) for _, drift in tilts] == [True, True, False, True]
 
 
+def test_no_outcome_is_lost_where_h_is_as_small_as_the_numbers_it_is_kept_in():
+    """The floor of such an h was 0 in float32, and so was the draw's probability of a token."""
+    tokens = (b"a", b"b", *(bytes([97, 99 + k // 10, 99 + k % 10]) for k in range(96)), b"")
+    vocabulary = Vocabulary(tokens, frozenset({len(tokens) - 1}))
+    masks = make_constraint(Matches("a{6}b.*"), "", vocabulary).regular
+    outcomes = TokenOutcomes(np.full(len(tokens), -math.log(len(tokens)), "f4"), (), vocabulary)
+    for nats in range(-60, 0):
+        emission = np.ones(len(tokens))
+        emission[:2] = 1e-6, math.exp(nats)
+        surrogate = Surrogate.of([1.0], [[1.0]], [emission], vocabulary.fingerprint)
+        messages = (BackwardMessages(Way(masks), surrogate),)
+        draw = Guided(outcomes, surrogate.start, messages, (0,), 8, 1.0, -0.3)
+        ((tilt, _),) = tilts_of([draw], TiltSettings(1.0, 1e-3, 1.5))
+        assert (outcomes.p * tilt.h > 0.0).all(), nats
+
+
 def filtered(surrogate, tokens, start):
     """The law of the state after some tokens, by sums."""
     belief = start.astype(np.float64)
