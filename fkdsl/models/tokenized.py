@@ -146,14 +146,8 @@ def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogP
     after row. Raises CallError for NaN."""
     if stays(logits.device):
         return _left_on_device(logits, rows)
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    log_probs = torch.log_softmax(logits.to(wide), dim=-1)
-    # The normaliser of a long row in float32 is off by some 1e-5, which would add up over a text.
-    total = log_probs.exp().sum(-1, keepdim=True, dtype=torch.float64)
-    log_p = (log_probs - total.log().to(wide)).cpu().numpy()
-    if np.isnan(log_p[:, 0]).any():  # one NaN or infinity among the logits makes the whole row NaN
-        raise not_a_number()
-    return split_by_row(log_p, rows)
+    log_p, _ = _normalised(logits)
+    return split_by_row(log_p.numpy(), rows)
 
 
 def forward_results(
@@ -162,13 +156,28 @@ def forward_results(
     """The results of a batch, with sums over blocks. logits: (n, V) of all wanted positions, row
     after row. Raises CallError for NaN.
 
-    The sums over blocks also give the normaliser, so exp is computed once, and the rounding error
-    is smaller. On a CPU a few positions are computed at a time, so that the values in between stay
-    in the processor's caches. Rows stay on any other device.
+    Rows stay on any device but a CPU.
     """
     if stays(logits.device):
         left = _left_on_device(logits, rows)
         return [ForwardResult(p, s) for p, s in zip(left, segments, strict=True)]
+    log_p, block_sums = _normalised(logits)
+    log_probs = split_by_row(log_p.numpy(), rows)
+    row_sums = split_by_row(block_sums.numpy().astype(np.float64), rows)
+    return [
+        ForwardResult(p, s, sums=b) for p, s, b in zip(log_probs, segments, row_sums, strict=True)
+    ]
+
+
+def _normalised(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, V) log-probabilities (nats) and (n, blocks) the sums over their blocks, of logits (n, V)
+    on a CPU. Raises CallError for NaN.
+
+    The sums over blocks also give the normaliser, so exp is computed once, and the rounding error
+    is smaller than that of one sum over a long row, some 1e-5, which would add up over a text. A
+    few positions are computed at a time, so that the values in between stay in the processor's
+    caches.
+    """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     n, V = logits.shape
     whole = V // BLOCK * BLOCK
@@ -180,19 +189,15 @@ def forward_results(
         x = log_p[at].copy_(logits[at])
         x -= x.amax(-1, keepdim=True)
         p = torch.exp(x, out=scratch[:k])
-        torch.sum(p[:, :whole].view(k, -1, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
+        torch.sum(p[:, :whole].view(k, V // BLOCK, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
         if whole < V:
             sums[at, -1] = p[:, whole:].sum(-1)
         total = sums[at].sum(-1, keepdim=True)
         x -= total.log()
         sums[at] /= total
-    if log_p[:, 0].isnan().any():
+    if log_p[:, 0].isnan().any():  # one NaN or infinity makes the whole row NaN
         raise not_a_number()
-    log_probs = split_by_row(log_p.cpu().numpy(), rows)
-    row_sums = split_by_row(sums.cpu().numpy().astype(np.float64), rows)
-    return [
-        ForwardResult(p, s, sums=b) for p, s, b in zip(log_probs, segments, row_sums, strict=True)
-    ]
+    return log_p, sums
 
 
 def _left_on_device(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
