@@ -37,6 +37,7 @@ from fkdsl.engine.constraints.languages import (
     Both,
     Either,
     GrammarText,
+    JsonField,
     JsonNumbers,
     JsonText,
     Language,
@@ -236,7 +237,7 @@ def _why_no_part(part: Language) -> str:
         return why_unfollowed(part)
     if isinstance(part, JsonText | GrammarText):
         return mistake(part)
-    if isinstance(part, JsonNumbers):
+    if isinstance(part, JsonNumbers | JsonField):
         return ""
     if isinstance(part, Either):  # a part of which nothing is known allows all
         return "; ".join(filter(None, map(why_unfollowed, part.parts)))

@@ -27,6 +27,7 @@ from typing import Any
 
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_fields import Test, test_of, with_tests
 from fkdsl.engine.constraints.languages import JsonNumbers, JsonText, Language
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
@@ -40,7 +41,7 @@ OUTLINED_INTERVALS = (64, 16, 1)
 """Most intervals in an outline, of which an automaton is made: so many, or fewer."""
 SHARED = ("$schema", "$defs", "definitions")
 """Keywords that stand once, beside an `anyOf` of copies of a schema."""
-NO_SCHEMA = "a comparison of numbers in a JSON text, which no schema holds to a form"
+NO_SCHEMA = "a test of values in a JSON text, which no schema holds to a form"
 
 Part = tuple[Language, tuple[Language, ...]]
 """A part of a conjunction, and what its outline may be made of, that which says most first."""
@@ -50,33 +51,48 @@ Path = tuple[str, ...]
 
 
 def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
-    """The parts of a conjunction but for comparisons of JSON numbers, a schema narrowed by the
-    comparisons; and what of these is not followed."""
+    """The parts of a conjunction but for comparisons of JSON numbers and tests of JSON values, a
+    schema narrowed by these; and what of them is not followed."""
     parts = list(parts)
+    tests = [test for part in parts if (test := test_of(part)) is not None]
     comparisons = [part for part in parts if isinstance(part, JsonNumbers)]
-    others = [part for part in parts if not isinstance(part, JsonNumbers)]
-    if not comparisons:
+    others = [p for p in parts if not isinstance(p, JsonNumbers) and test_of(p) is None]
+    if not comparisons and not tests:
         return [(part, (part,)) for part in others], []
     if not any(isinstance(part, JsonText) for part in others):
         return [(part, (part,)) for part in others], [NO_SCHEMA]
     found = []
     for part in others:
-        outlined = (_narrowed(part, comparisons, most) for most in OUTLINED_INTERVALS)
-        whole = _narrowed(part, comparisons, MOST_INTERVALS)
+        outlined = (_narrowed(part, comparisons, tests, most) for most in OUTLINED_INTERVALS)
+        whole = _narrowed(part, comparisons, tests, MOST_INTERVALS)
         found.append((whole, tuple(dict.fromkeys(outlined))))
     return found, []
 
 
-def _narrowed(part: Language, comparisons: Sequence[JsonNumbers], most: int) -> Language:
-    """A schema with the comparisons; the part itself where they cannot be said."""
+def _narrowed(
+    part: Language, comparisons: Sequence[JsonNumbers], tests: Sequence[Test], most: int
+) -> Language:
+    """A schema with the comparisons and tests; the part itself where they cannot be said."""
     if not isinstance(part, JsonText) or not part.schema:
         return part
     try:
-        schema = narrowed_schema(json.loads(part.schema), comparisons, most)
+        schema = narrowed_schema(with_fields(json.loads(part.schema), tests), comparisons, most)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return part
     result = replace(part, schema=json.dumps(schema))
     return part if followed(result).mistake else result
+
+
+def with_fields(schema: Any, tests: Iterable[Test]) -> Any:
+    """A schema with tests of values at paths, where these are known."""
+    by_path: dict[Path, list[Test]] = {}
+    for test in tests:
+        by_path.setdefault(test[0][0].path, []).append(test)
+    for path, of_path in by_path.items():
+        own = _at(schema, path)
+        if own is not None:
+            schema = _put(schema, path, with_tests(own, of_path))
+    return schema
 
 
 def narrowed_schema(

@@ -18,6 +18,7 @@ from fkdsl.engine.constraints.languages import (
     Framed,
     GrammarText,
     Items,
+    JsonField,
     JsonNumbers,
     JsonText,
     Language,
@@ -106,6 +107,6 @@ def parts_of(items: Items) -> Iterable[Language]:
 
 def is_regular(language: Language) -> bool:
     """Whether an automaton can follow a language: it has no schema or grammar in it."""
-    if isinstance(language, JsonText | JsonNumbers | GrammarText):
+    if isinstance(language, JsonText | JsonNumbers | JsonField | GrammarText):
         return False
     return all(map(is_regular, components(language)))

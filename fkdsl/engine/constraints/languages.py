@@ -14,6 +14,8 @@ GrammarText.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.outlines import Outline
 
@@ -240,6 +242,19 @@ class JsonNumbers(Language):
     terms: tuple[tuple[tuple[str, ...], int], ...]
     operator: str
     bound: int | float
+
+
+@dataclass(frozen=True)
+class JsonField(Language):
+    """The JSON texts of which a test of the value at a path of names is true, or, if negated,
+    false. operator, value: "is", True for the value itself; "eq"; "in", texts and other values or
+    one text; "has", what is in the value; "starts_with", "ends_with", "contains"; "length", (a
+    comparison, what with). Nothing follows it but the schemas beside it (json_fields.py)."""
+
+    path: tuple[str, ...]
+    operator: str
+    value: Any
+    negated: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Comparisons of numbers that a JSON text holds: `parse_json(s).born < parse_json(s).died`,
-`parse_json(s)["size"]["width"] <= 2 * n`."""
+"""Tests of values that a JSON text holds, one by one (`parse_json(s).kind == "refund"`,
+`len(parse_json(s).tags) <= 3`), and comparisons of sums of its numbers: `parse_json(s).born <
+parse_json(s).died`, `parse_json(s)["size"]["width"] <= 2 * n`."""
 
 from __future__ import annotations
 
@@ -10,12 +11,59 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
 
 COMPARED = ("lt", "le", "gt", "ge", "eq")
+FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
+POSITIVE = {"ne": "eq", "notin": "in"}
+OF_PARTS = ("starts_with", "ends_with", "contains")
+"""Built-in tests of a part of a text."""
 MOST_TERMS = 2
 """Most numbers of a comparison that a schema is narrowed by."""
 
 
 def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def json_field(test: ir.Expr, text: int) -> ir.Expr | None:
+    """The language of a test of one value of the JSON text in a slot, against what does not depend
+    on the text; None for other tests."""
+    span, negated = test.span, False
+    while isinstance(test, ir.Operate) and test.operator == "not":
+        (test,), negated = test.args, not negated
+    found: tuple[tuple[str, ...], object, ir.Expr] | None = None
+    match test:
+        case ir.Operate(operator="in" | "notin" as operator, args=(a, b)):
+            found = _against(a, operator, b, text) or _against(b, "has", a, text)
+            if operator == "notin" and found is not None and found[1] == "has":
+                negated = not negated
+        case ir.Operate(operator=operator, args=(a, b)) if operator in FLIPPED:
+            found = _against(a, operator, b, text) or _against(b, FLIPPED[operator], a, text)
+        case ir.Builtin(name=name, args=(a, b)) if name in OF_PARTS:
+            found = _against(a, name, b, text)
+        case ir.Operate(operator="attribute" | "index") if path := _path(test, text):
+            found = path, "is", ir.Const(span, True)
+    if found is None:
+        return None
+    path, how, value = found
+    if isinstance(how, str) and how in POSITIVE:
+        how, negated = POSITIVE[how], not negated
+    constants = (ir.Const(span, path), ir.Const(span, how))
+    return ir.Builtin(span, ".json_field", (*constants, value, ir.Const(span, negated)))
+
+
+def _against(
+    a: ir.Expr, operator: str, b: ir.Expr, text: int
+) -> tuple[tuple[str, ...], object, ir.Expr] | None:
+    """(the path of a value, a test as `.json_field` has it, what it is tested against) of `a
+    operator b`."""
+    if text in reads(b):
+        return None
+    match a:
+        case ir.Builtin(name="len", args=(of,)) if operator not in ("has", *OF_PARTS):
+            path = _path(of, text)
+            return (path, ("length", operator), b) if path else None
+    path = _path(a, text)
+    is_order = operator in ("lt", "le", "gt", "ge")
+    return (path, operator, b) if path and not is_order else None
 
 
 def json_comparison(test: ir.Expr, text: int) -> ir.Expr | None:

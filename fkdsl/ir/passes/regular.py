@@ -4,7 +4,7 @@ values/library/languages.py.
 Here: tests and their and, or, not. What a test may look at besides the text itself is in views.py
 (`lower(s)`, `words(s)[1]`), what it may count in counts.py and sums.py, what it says of each word,
 line or sentence in item_tests.py, and how two characters or numbers of it compare in
-same_character.py, same_number.py and three_numbers.py, and numbers of a JSON text in json_tests.py.
+same_character.py, same_number.py and three_numbers.py, and values of a JSON text in json_tests.py.
 What can be said in other words is put into those (forms.py).
 """
 
@@ -18,7 +18,7 @@ from fkdsl.ir.effects import reads, subexpressions
 from fkdsl.ir.passes.counts import count_language
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
-from fkdsl.ir.passes.json_tests import json_comparison
+from fkdsl.ir.passes.json_tests import json_comparison, json_field
 from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.same_number import same_number
 from fkdsl.ir.passes.three_numbers import three_numbers
@@ -52,6 +52,8 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
     span = test.span
     if text not in reads(test):
         return ir.Builtin(span, ".when", (test,))
+    if (field := json_field(test, text)) is not None:
+        return field
     match test:
         case ir.And(operands=operands):
             return _and(span, [_language(o, text) for o in operands])

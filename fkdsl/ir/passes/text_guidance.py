@@ -21,6 +21,7 @@ from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import conjuncts
 from fkdsl.ir.passes.regular import language_of
+from fkdsl.ir.passes.views import JSON_TESTS, has_json_test
 from fkdsl.ir.passes.ways import Met, Ways
 from fkdsl.machine.proposal_plan import Absorbed
 
@@ -97,13 +98,13 @@ def guidance_of(
 
 
 def leave_lone_comparisons(guidance: Guidance) -> None:
-    """Leaves comparisons of numbers in a JSON text to the end where no schema is beside them, which
-    masks would follow them by."""
+    """Leaves tests of values in a JSON text to the end where no schema is beside them, which masks
+    would follow them by."""
     if any(_is(e, ".json", ".json_stripped") for _, e in guidance.languages):
-        guidance.coarse |= {s for s, e in guidance.languages if _is(e, ".json_numbers")}
+        guidance.coarse |= {s for s, e in guidance.languages if has_json_test(e)}
         return
-    lone = [span for span, e in guidance.languages if _is(e, ".json_numbers")]
-    guidance.languages = [p for p in guidance.languages if not _is(p[1], ".json_numbers")]
+    lone = [span for span, e in guidance.languages if _is(e, *JSON_TESTS)]
+    guidance.languages = [p for p in guidance.languages if not _is(p[1], *JSON_TESTS)]
     guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in dict.fromkeys(lone)]
 
 

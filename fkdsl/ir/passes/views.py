@@ -21,6 +21,8 @@ VIEW_SLOTS = 2_000_000
 text while the language of that view is found."""
 MAY_FAIL = (".item_at", ".character_at")
 """Views that some texts do not have."""
+JSON_TESTS = (".json_numbers", ".json_field")
+"""Languages of a JSON text by the values in it."""
 LISTS = ("words", "lines", "sentences")
 """Built-ins that take a text apart."""
 
@@ -52,7 +54,7 @@ def _after(name: str, args: tuple[ir.Expr, ...], part: ir.Expr) -> ir.Expr | Non
     match name, args, part:
         case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json"):
             return ir.Builtin(part.span, ".json_stripped", (part,))
-        case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json_numbers"):
+        case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json_numbers" | ".json_field"):
             return part
         case (
             ".framed",
@@ -177,6 +179,11 @@ def has_grammar(language: ir.Expr) -> bool:
     """Whether a schema or grammar is in it. Masks follow these by themselves, in an `and` and in an
     `or`, but not negated, and not of a part or a form of the text."""
     return any(
-        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar", ".json_numbers")
+        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar", *JSON_TESTS)
         for e in subexpressions(language)
     )
+
+
+def has_json_test(language: ir.Expr) -> bool:
+    """Whether it has a test of values in a JSON text in it."""
+    return any(isinstance(e, ir.Builtin) and e.name in JSON_TESTS for e in subexpressions(language))

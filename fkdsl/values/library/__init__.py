@@ -4,6 +4,7 @@ and bounded in time and memory."""
 from fkdsl.values.library import (
     images,
     item_languages,
+    json_languages,
     languages,
     number_languages,
     numbers,
@@ -16,6 +17,7 @@ from fkdsl.values.library import (
 __all__ = [
     "images",
     "item_languages",
+    "json_languages",
     "languages",
     "number_languages",
     "numbers",

@@ -41,16 +41,25 @@ REASON_LENGTH = 200
 """Most characters of a library's reason that are shown."""
 
 
-def load_json(s: str) -> Any:
-    """The JSON value of a text. Raises ValueError if it is no JSON."""
+def load_json(s: str, names_once: bool = False) -> Any:
+    """The JSON value of a text. names_once: whether no object may have a name twice, however it is
+    spelled. Raises ValueError if it is no JSON."""
 
     def refuse(name: str) -> Any:
         raise ValueError(f"{name} is no JSON value")
 
     try:
-        return json.loads(s, parse_constant=refuse)
+        pairs = _with_names_once if names_once else None
+        return json.loads(s, parse_constant=refuse, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return value
 
 
 # --------------------------------------------------------------------- schemas

@@ -217,7 +217,7 @@ def valid_json(
     text. Properties must be in the schema's order unless `order` is false, and formats are asserted
     unless `format` is false. At most `spaces` characters of white space may stand in a row outside
     of texts. A text with U+FFFD, which stands for bytes, is no JSON here, nor is
-    one nested more than 100 deep."""
+    one nested more than 100 deep, or with an object that has a name twice."""
     language = JsonText(schema_source(folder, schema), format, order, checked_spaces(spaces))
     reason = schemas.schema_mistake(language.schema) if schema else ""
     if reason:
@@ -225,7 +225,7 @@ def valid_json(
     if s.count("[") + s.count("{") > MAX_JSON_DEPTH and schemas.json_depth(s) > MAX_JSON_DEPTH:
         return False
     try:
-        value = schemas.load_json(s)
+        value = schemas.load_json(s, names_once=True)
     except ValueError:
         return False
     if REPLACEMENT_CHARACTER in s:

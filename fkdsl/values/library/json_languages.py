@@ -1,0 +1,45 @@
+"""Languages of JSON texts by the values in them, for conditions such as `parse_json(s).kind ==
+"refund"`: built-ins that the compiler writes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.languages import ALL_TEXTS
+from fkdsl.values.library.languages import A
+from fkdsl.values.signatures import pure
+from fkdsl.values.types import ANY
+
+UNKNOWN = of.Larger(ALL_TEXTS, "a test of a value in a JSON text")
+
+
+@pure(".json_field", [A, A, A, A], ANY)
+def json_field(path: tuple[str, ...], operator: Any, value: Any, negated: bool) -> of.Language:
+    """The JSON texts with a value at a path of names of which a test is true, or false. operator:
+    see JsonField; that of a length is ("length", the comparison)."""
+    values = value if isinstance(value, tuple) else (value,)
+    if not all(map(_is_plain, values)):
+        return UNKNOWN
+    if isinstance(operator, tuple):
+        if not all(_is_number(n) for n in values):
+            return UNKNOWN
+        name, compared = operator
+        if isinstance(value, tuple) != (compared in ("in", "notin")):
+            return UNKNOWN
+        return of.JsonField(path, name, (compared, value), negated)
+    field = of.JsonField(path, operator, value, negated)
+    if operator == "eq" and not negated and _is_number(value):
+        return of.Both((field, of.JsonNumbers(((path, 1),), "eq", value)))
+    return field
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str) or _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)

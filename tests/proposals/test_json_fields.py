@@ -1,0 +1,263 @@
+"""Tests of texts, truth values and lists in a JSON text narrow its schema: the narrowed schema has
+the texts of the old one that pass and no others, and the measure is that of the program as it is
+written."""
+
+import json
+import math
+import operator
+from functools import cache
+
+import pytest
+
+import fkdsl
+from fkdsl.engine.constraints import json_fields
+from fkdsl.engine.constraints.constraint import make_constraint
+from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_fields import test_of as read_test
+from fkdsl.engine.constraints.json_numbers import with_fields
+from fkdsl.engine.constraints.languages import Both, Either, JsonField, JsonText
+from fkdsl.testing.laws import assert_same_masses, exact_measure
+
+PIECES = ["A", "x", "/", "\\/", "\\u0041", '\\"', "\\\\", "\\n", "\\u000a", "\\u007f", "é",
+          "\\u00e9", "😀", "\\ud83d\\ude00", "\\ud83d", "\\u0000", "\u2028"]  # fmt: skip
+"""Characters of a text as JSON may spell them; llguidance lets some of the spellings be."""
+TEXTS = [*(f'"{a}"' for a in ["", *PIECES]), '"Ax"', '"xA"', '"x/"', '"\\"A"', '"😀x"', '"AAx"']
+LISTS = ["[]", "[ ]", "[true]", "[true,true]", "[true , false]", "[true,true,true]"]
+VALUES = ["true", "false", "null", "0", "-0", "1", *LISTS, *TEXTS]
+SCHEMAS = [
+    {"type": "boolean"},
+    {"enum": [True, False, None, 0, 1, "A", "\n", "é", '"', "😀x", "xA"]},
+    {"type": ["string", "null"], "enum": ["A", "Ax", None]},
+    {"type": "string"},
+    {"type": "string", "maxLength": 1},
+    {"type": "string", "minLength": 1, "pattern": "^[^x]*$"},
+    {"type": "string", "enum": ["A", "\n", "x/", '"A']},
+    {"type": "array", "items": {"type": "boolean"}},
+    {"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 2},
+    {"type": ["string", "null"]},
+    {"type": "array", "uniqueItems": True, "items": {"type": "boolean"}},
+]
+
+
+def truth(value):
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def field(how, value, negated=False):
+    return JsonField(("a",), how, value, negated)
+
+
+@cache
+def has_text(language, value):
+    return accepts_text(language, f'{{"a":{value}}}')
+
+
+def texts_of(schema):
+    language = JsonText(json.dumps({**OBJECT, "properties": {"a": schema}}))
+    return {value for value in VALUES if has_text(language, value)}
+
+
+OBJECT = {"type": "object", "required": ["a"], "additionalProperties": False}
+TESTS = {
+    "true": (field("is", True), lambda v: truth(v)),
+    "false": (field("is", True, True), lambda v: not truth(v)),
+    "eq A": (field("eq", "A"), lambda v: v == "A"),
+    "ne A": (field("eq", "A", True), lambda v: v != "A"),
+    "eq true": (field("eq", True), lambda v: v == True),  # noqa: E712
+    "eq newline": (field("eq", "\n"), lambda v: v == "\n"),
+    "eq none": (field("eq", None), lambda v: v is None),
+    "among": (field("in", ("A", "😀x", '"', 1)), lambda v: v in ("A", "😀x", '"', 1)),
+    "not among": (field("in", ("A", "xA"), True), lambda v: v not in ("A", "xA")),
+    "starts": (field("starts_with", "A"), lambda v: v.startswith("A")),
+    "ends": (field("ends_with", "/"), lambda v: v.endswith("/")),
+    "contains": (field("contains", "\n"), lambda v: "\n" in v),
+    "has": (field("has", "😀"), lambda v: "😀" in v),
+    "has a quote": (field("has", '"'), lambda v: '"' in v),
+    "has a backslash": (field("has", "\\"), lambda v: "\\" in v),
+    "has not": (field("has", "x", True), lambda v: "x" not in v),
+    "has true": (field("has", True), lambda v: True in v),
+    **{
+        f"length {name} {bound}": (
+            field("length", (name, bound), negated),
+            lambda v, name=name, bound=bound, no=negated: getattr(operator, name)(len(v), bound)
+            != no,
+        )
+        for name, bound, negated in (
+            ("eq", 2, False), ("lt", 2, False), ("le", 1, False), ("gt", 0, False),
+            ("ge", 1.5, False), ("le", 1, True), ("ne", 0, False), ("eq", 7, True),
+        )
+    },
+}  # fmt: skip
+
+
+def passes(test, value):
+    """None where the program would raise an error."""
+    try:
+        return test(json.loads(value))
+    except (TypeError, AttributeError):
+        return None
+
+
+def check_narrowed(schema, test, says):
+    """What a narrowed schema refuses does not pass. Whether what it has passes, too."""
+    narrowed = with_fields({**OBJECT, "properties": {"a": schema}}, [read_test(test)])
+    before, after = texts_of(schema), texts_of(narrowed["properties"]["a"])
+    assert {v for v in before if passes(says, v)} <= after <= before
+    return all(passes(says, v) is not False for v in after)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+def test_a_narrowed_schema_refuses_only_what_does_not_pass(schema):
+    inexact = set()
+    for name, (test, says) in TESTS.items():
+        some = any(passes(says, v) for v in texts_of(schema))
+        if not check_narrowed(schema, test, says) and some:
+            inexact.add(name)
+    match schema:
+        case {"enum": _} | {"type": "boolean"}:
+            assert not inexact
+        case {"type": "array"}:
+            assert inexact <= {"has true", "length eq 7"}
+        case {"type": "string", "pattern": _}:
+            assert inexact <= {"ne A", "not among", "has not", "length eq 7", *PARTS}
+        case {"type": "string"}:
+            assert inexact <= {"ne A", "not among", "has not", "length eq 7"}
+
+
+PARTS = {"starts", "ends", "contains", "has", "has a quote", "has a backslash"}
+
+
+def test_tests_are_joined_by_and_and_by_or():
+    a, b = field("eq", "A"), field("starts_with", "x")
+    for schema in SCHEMAS:
+        either = Either((a, Both((b, field("length", ("le", 1))))))
+        says = lambda v: v == "A" or (v.startswith("x") and len(v) <= 1)  # noqa: E731
+        assert check_narrowed(schema, either, says) or "enum" not in schema
+    narrowed = with_fields(
+        {"properties": {"a": {"type": "string"}}},
+        [
+            read_test(b),
+            read_test(field("length", ("le", 4))),
+            read_test(field("length", ("ge", 2))),
+        ],
+    )
+    expected = {"type": "string", "minLength": 2, "maxLength": 4, "pattern": "^x"}
+    assert narrowed == {"properties": {"a": expected}}
+    assert read_test(Either((a, JsonField(("b",), "is", True)))) is None
+
+
+def test_what_is_not_certain_is_left():
+    for own in ({"const": "A"}, {"$ref": "#/x"}, {"type": "string", "anyOf": [{}]}, {}, True,
+                {"type": ["string", "null"]}, {"type": "boolean", "const": True}):  # fmt: skip
+        schema = {"properties": {"a": own}}
+        for test, _ in TESTS.values():
+            assert with_fields(schema, [read_test(test)]) == schema
+
+
+# ------------------------------------------------------------------ programs
+
+SCHEMA = {"type": "object",
+          "properties": {"k": {"enum": ["ab", "b", "a"]}, "t": {"type": "string"},
+                         "f": {"type": "boolean"},
+                         "l": {"type": "array", "items": {"enum": [1]}}, "o": {"enum": ["a"]}},
+          "required": ["k", "t", "f", "l"]}  # fmt: skip
+TABLE = """\
+model m = table:
+    "" -> "{\\"k\\":\\"": 1.0
+    "k\\":\\"" -> "a": 0.6, "b": 0.4
+    "t\\":\\"" -> "a": 0.4, "b": 0.4, "\\",\\"f\\":": 0.2
+    "a" -> "b": 0.4, "\\",\\"t\\":\\"": 0.3, "\\",\\"f\\":": 0.3
+    "b" -> "\\",\\"t\\":\\"": 0.5, "\\",\\"f\\":": 0.5
+    "f\\":" -> "true": 0.5, "false": 0.5
+    "true" -> ",\\"l\\":[": 1.0
+    "false" -> ",\\"l\\":[": 1.0
+    "[" -> "1": 0.7, "]": 0.3
+    "1" -> ",1": 0.5, "]": 0.5
+    "]" -> "}": 0.8, ",\\"\\\\u006b\\":\\"b\\"}": 0.2
+    "}" -> EOS: 1.0
+
+program p(c: str = "a", n: int = 1) -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=11)
+    condition valid_json(s, schema=r'SCHEMA')
+    v = parse_json(s)
+    condition TEST
+    return s
+"""
+CONDITIONS = {
+    'v.k == "a"': lambda v: v["k"] == "a",
+    "v.k != c": lambda v: v["k"] != "a",
+    'v.k in [c, "b"]': lambda v: v["k"] in ("a", "b"),
+    'v["k"] not in ["a"]': lambda v: v["k"] != "a",
+    "v.f": lambda v: v["f"],
+    "not v.f": lambda v: not v["f"],
+    "v.f != true and v.k == c": lambda v: not v["f"] and v["k"] == "a",
+    "len(v.l) == n": lambda v: len(v["l"]) == 1,
+    "2 > len(v.l)": lambda v: len(v["l"]) < 2,
+    "len(v.t) <= 1": lambda v: len(v["t"]) <= 1,
+    "starts_with(v.t, c)": lambda v: v["t"].startswith("a"),
+    'ends_with(v.k, "b")': lambda v: v["k"].endswith("b"),
+    '"b" in v.t': lambda v: "b" in v["t"],
+    'v.t == "ab"': lambda v: v["t"] == "ab",
+    'v.k == "a" or v.k == "b"': lambda v: v["k"] in ("a", "b"),
+    "1 in v.l": lambda v: 1 in v["l"],
+    'v.k == "a" or v.k == "b" and v.f': lambda v: v["k"] == "a" or (v["k"] == "b" and v["f"]),
+    "not (len(v.t) <= 1)": lambda v: len(v["t"]) > 1,
+    "v.t == v.k": lambda v: v["t"] == v["k"],
+    'not (v.k == "b" or v.f)': lambda v: not (v["k"] == "b" or v["f"]),
+}
+FOLLOWED = list(CONDITIONS)[:-5]
+"""Those that masks follow whole, and that lead this model to no dead end."""
+
+
+@pytest.fixture(autouse=True)
+def made_anew():
+    """Constraints of a test are its own."""
+    make_constraint.cache_clear()
+    yield
+    make_constraint.cache_clear()
+
+
+def program(test, schema=SCHEMA):
+    text = TABLE.replace("SCHEMA", json.dumps(schema, separators=(",", ":")))
+    return fkdsl.parse(text.replace("TEST", test))
+
+
+@cache
+def written():
+    """The measure of the program without the test, as it is written."""
+    return exact_measure(program("true").without()().feynman_kac())
+
+
+def expected(test):
+    return {s: mass for s, mass in written().items() if CONDITIONS[test](json.loads(s))}
+
+
+@pytest.mark.parametrize("test", CONDITIONS)
+def test_the_measure_is_that_of_the_program_as_written(test):
+    assert expected(test)
+    assert_same_masses(exact_measure(program(test)().feynman_kac()), expected(test))
+
+
+@pytest.mark.parametrize("test", FOLLOWED)
+def test_no_particle_dies_of_a_test_that_masks_follow(test):
+    closed = {**SCHEMA, "additionalProperties": False}
+    particles = program(test, closed).run("importance", particles=16, seed=0).particles
+    assert sum(p.log_weight > -math.inf for p in particles) == 16
+
+
+def test_a_name_that_comes_twice_in_two_spellings_is_no_valid_json():
+    """The second one would be the value, and a mask would have narrowed the first."""
+    assert written()
+    assert not any("u006b" in s for s in written())
+    assert_same_masses(exact_measure(program("true")().feynman_kac()), written())
+
+
+def test_a_value_that_is_dropped_though_it_passes_is_caught(monkeypatch):
+    right = json_fields.passes
+    monkeypatch.setattr(json_fields, "passes", lambda f, v: right(f, v) if v != "b" else False)
+    test = 'v.k in [c, "b"]'
+    with pytest.raises(AssertionError):
+        assert_same_masses(exact_measure(program(test)().feynman_kac()), expected(test))
