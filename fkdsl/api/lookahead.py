@@ -28,6 +28,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.method import MethodCall
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.passes.reading import loops
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.proposals.completion import ENOUGH, POWER, CompletionLookahead
 from fkdsl.proposals.trust import DOUBTFUL
@@ -208,18 +209,52 @@ def verify_surrogates(
     raise CallError("there is no surrogate of the program's model to look ahead by", DISTIL)
 
 
-def constrains_texts(program: CalledProgram) -> int:
-    """How many draws conditions on a text guide, and how far these go is known."""
-    return sum(
-        isinstance(i, ir.Draw)
+def constrains_texts(program: CalledProgram) -> bool:
+    """Whether conditions on some text guide draws of it, and how far these go is known."""
+    return bool(_guided(program.ir()))
+
+
+def constrains_one_text(program: CalledProgram) -> bool:
+    """Whether it is one text, drawn once: no loop and no second call draws another."""
+    code = program.ir()
+    guided = _guided(code)
+    if len(guided) != 1:
+        return False
+    ((function, at),) = guided
+    if _loops_around(function, at) > 1:  # the text's own
+        return False
+    for _ in code.functions:
+        if function.name == code.entry:
+            return True
+        calls = [
+            (f, pc)
+            for f in code.functions.values()
+            for pc, i in enumerate(f.body)
+            if isinstance(i, ir.Call) and i.function == function.name
+        ]
+        if len(calls) != 1 or _loops_around(*calls[0]):
+            return False
+        ((function, _),) = calls
+    return False  # it calls itself
+
+
+def _guided(code: ir.Program) -> list[tuple[ir.Function, int]]:
+    """The draws that conditions on a text guide, and how far these go is known."""
+    return [
+        (function, pc)
+        for function in code.functions.values()
+        for pc, i in enumerate(function.body)
+        if isinstance(i, ir.Draw)
         and i.plan is not None
         and (
             i.plan.completion is not None
             or (i.plan.prefix is not None and i.plan.prefix.stop is not None)
         )
-        for function in program.ir().functions.values()
-        for i in function.body
-    )
+    ]
+
+
+def _loops_around(function: ir.Function, at: int) -> int:
+    return sum(first < at < last for first, last in loops(function))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fkdsl.api.lookahead import AGAINST, AUTO, NONE, LookaheadDecision, constrains_texts
+from fkdsl.api.lookahead import AGAINST, AUTO, NONE, LookaheadDecision, constrains_one_text
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.base.deadline import check as check_deadline
@@ -157,7 +157,7 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
     model = steering_model(plain, request.engines, lookahead=trial, guessers=guessers)
     rng = pilot_rng(KeyedRng(request.seed))
     # Of several texts, the first would speak for all.
-    ends_early = constrains_texts(request.program) == 1
+    ends_early = constrains_one_text(request.program)
     try:
         paths = trial_paths(model, rng, n, request.max_steps, trial, ends_early)
     except ProgramError:
