@@ -40,8 +40,8 @@ def alternatives(*parts: Tree) -> Tree:
 def factored(*trees: Tree) -> Tree:
     """The alternatives, with what several begin with, or all end with, written once.
 
-    >>> from fkdsl.engine.constraints.pattern_trees import text_tree as of
-    >>> a, b, c = map(of, "abc")
+    >>> from fkdsl.engine.constraints.charsets import characters_of
+    >>> a, b, c = (character_in(characters_of(character)) for character in "abc")
     >>> factored(sequence(a, a, c), sequence(a, b, c)) == sequence(a, alternatives(a, b), c)
     True
     """
