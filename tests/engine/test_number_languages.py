@@ -1,6 +1,7 @@
 """Languages of texts that write a number, stand in an order, or have some sum of counts: for every
 short text what Python says."""
 
+import itertools
 import math
 
 import pytest
@@ -9,17 +10,21 @@ from fkdsl.engine.constraints import counters
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.languages import (
     ALL_TEXTS,
+    Added,
     Contains,
     Count,
     Counted,
     Framed,
+    Larger,
     Length,
+    Listed,
     Ordered,
     Replaced,
     Texts,
     WholeNumber,
 )
 from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
+from fkdsl.values.library.text import words
 from tests.engine.test_item_languages import assert_same
 
 
@@ -177,3 +182,17 @@ def test_a_decimal_that_is_rounded_to_a_bound_is_not_refused():
     strictly = Automaton(decimals_within(None, 2.5, strict=True))
     assert strictly.accepts("2.4999999")
     assert not strictly.accepts("2.500")
+
+
+@pytest.mark.parametrize("by", ["words", ("parts", " ")])
+def test_of_three_numbers_all_are_numbers_and_small_ones_add_up(by):
+    """Of other texts `int` raises an error, which would end the run."""
+    automaton = Automaton(Larger(Listed(by, Added((0, 1, 2), (1, 1, -1), ((0, 0),))), ""))
+    small = {str(n) for n in range(100)}
+    for text in map("".join, itertools.product("12 -x", repeat=5)):
+        items = words(text) if by == "words" else text.split(" ")
+        numbers = [written(item) for item in items[:3]]
+        known = len(numbers) == 3 and None not in numbers
+        if known and {item.strip() for item in items[:2]} <= small:
+            known = numbers[0] + numbers[1] == numbers[2]
+        assert automaton.accepts(text) == known, text

@@ -3,7 +3,8 @@ int(words(s)[1]) == int(words(s)[2])`.
 
 The first two are read digit by digit, each number on a way of its own, so that when the third one
 comes it is known which numbers it may be: one, for an equation. The first two are told apart from 0
-to 99, written without a sign and without a zero in front; of lists with others nothing is known.
+to 99, written without a sign and without a zero in front; of lists with others it is known that
+they write numbers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from fkdsl.engine.constraints.language_charsets import SPACE, digit_charset
 from fkdsl.engine.constraints.languages import Added
 from fkdsl.engine.constraints.order_expressions import Ranges, WholeNumbers
 
-TOLD_APART = range(100)
-"""The first two numbers that are told apart, of one digit or two."""
+ANY_NUMBER: Ranges = ((None, None),)
 
 
 def quotients(ranges: Ranges, less: int, factor: int) -> Ranges:
@@ -55,7 +55,7 @@ class AddedNumbers:
         self._last: dict[Ranges, int] = {}
 
     def lists(self, items: Added) -> int:
-        """Those of which the condition holds, and those of which nothing is known."""
+        """Those of which the condition holds, and those whose sum is not known."""
         a, (first, second, last) = self.a, items.places
 
         def of_two(x: int, y: int) -> int:
@@ -68,13 +68,16 @@ class AddedNumbers:
             return a.concat(self.skipped(second - first - 1), after)
 
         known = a.concat(self.skipped(first), self.by_number(of_one))
+        number = a.intersection([self.item, self._numbers.written(ANY_NUMBER)])
         told_apart = self.by_number(lambda n: a.EPSILON, ends=False)
-        other = a.intersection([self.item, a.complement(told_apart)])
-        unknown = [
-            a.concat_all([self.skipped(place), other, self.behind, self.any_items])
-            for place in (first, second)
-        ]
-        return a.union([known, *unknown])
+        other = a.intersection([number, a.complement(told_apart)])
+
+        def unknown(x: int, y: int) -> int:
+            parts = [self.skipped(first), x, self.behind]
+            parts += [self.skipped(second - first - 1), y, self.behind]
+            return a.concat_all([*parts, self.skipped(last - second - 1), self.last(ANY_NUMBER)])
+
+        return a.union([known, unknown(other, number), unknown(number, other)])
 
     def by_number(self, then: Callable[[int], int], ends: bool = True) -> int:
         """A number that is told apart and what follows behind it, by the number."""
