@@ -286,3 +286,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     assert "fkdsl distil MODEL" in caught.value.help
     with pytest.raises(CallError, match="it is a folder, not a file"):
         read(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_after_a_token_that_it_holds_to_be_impossible_a_surrogate_knows_nothing():
+    surrogate = Surrogate.of(
+        [0.2, 0.8], [[0.9, 0.1], [0.3, 0.7]], [[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]], ""
+    )
+    beliefs = surrogate.beliefs([(0, 2), (0, 1)])
+    np.testing.assert_allclose(beliefs[0], surrogate.stationary)
+    after = surrogate.after(surrogate.beliefs([(0,), (0,)]), [2, 1])
+    np.testing.assert_allclose(after, beliefs)

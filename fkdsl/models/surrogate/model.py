@@ -123,9 +123,16 @@ class Surrogate:
             joint = np.zeros((BLOCK, self.states), dtype=np.float32)
             n = len(tokens[some])
             np.multiply(beliefs[some], self.emission.T[list(tokens[some])], out=joint[:n])
-            moved = (joint @ self.transition)[:n]
-            np.divide(moved, moved.sum(axis=1, keepdims=True), out=result[some])
+            result[some] = self._laws((joint @ self.transition)[:n])
         return result
+
+    def _laws(self, moved: Array) -> Array:
+        """(n, H) each row (n, H) divided by its sum; the stationary law where that is zero, after a
+        token that the surrogate holds to be impossible."""
+        totals = moved.sum(axis=1, keepdims=True)
+        laws = np.repeat(self.stationary[None], len(moved), axis=0)
+        np.divide(moved, totals, out=laws, where=totals > 0.0)
+        return laws
 
     def _block(self, texts: Sequence[tuple[int, ...]]) -> Array:
         """(n, H): the beliefs of at most BLOCK texts. Their windows end together, so that a shorter
@@ -144,7 +151,7 @@ class Surrogate:
             rows = slice(len(begun)) if len(begun) == len(windows) else begun  # views are faster
             joint[rows] = belief[rows] * columns[tokens]
             np.matmul(joint, self.transition, out=moved)
-            belief[rows] = moved[rows] / moved[rows].sum(axis=1, keepdims=True)
+            belief[rows] = self._laws(moved[rows])
         return belief[: len(texts)]
 
 
