@@ -202,3 +202,14 @@ def test_a_bound_that_is_off_by_one_is_caught(monkeypatch):
     found, written = measures(TESTS[2])
     with pytest.raises(AssertionError):
         assert_same_masses(found, written)
+
+
+@pytest.mark.parametrize("largest", [10**17, 10**300])
+def test_bounds_that_no_float_holds_are_left_to_the_condition(largest):
+    """An `anyOf` of bounds with 300 digits ended the process, in llguidance."""
+    number = {"type": "integer", "minimum": -largest, "maximum": largest}
+    schema = {"type": "object", "properties": {"a": number, "b": number}}
+    pair = JsonNumbers(((("a",), 1), (("b",), -1)), "lt", 0)
+    single = JsonNumbers(((("a",), 1),), "gt", largest // 10**16 + 10**16)
+    assert narrowed_schema(schema, [pair]) == schema
+    assert narrowed_schema(schema, [single, pair]) == schema

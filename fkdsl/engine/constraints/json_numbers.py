@@ -37,6 +37,9 @@ MOST_INTERVALS = 256
 CUTS = (0, *range(10, 100, 10), *range(100, 1000, 100), *range(1000, 3000, 50),
         *range(3000, 11000, 1000))  # fmt: skip
 """Where the intervals of a number without bounds begin; negative ones are one interval."""
+LARGEST = 10**15
+"""Larger bounds are left to the condition: llguidance has them as floats, which are not exact, and
+an `anyOf` of many with hundreds of digits ends its process."""
 OUTLINED_INTERVALS = (64, 16, 1)
 """Most intervals in an outline, of which an automaton is made: so many, or fewer."""
 SHARED = ("$schema", "$defs", "definitions")
@@ -176,8 +179,11 @@ def _with_bounds(schema: Mapping[str, Any], ends: Interval) -> Any:
     """The schema of a whole number with bounds; with `-0`, if it has that and 0 is within them."""
     least, most = ends
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
-    bounds = {} if least is None or least <= low else {"minimum": least}
-    bounds |= {} if most is None or most >= high else {"maximum": most}
+    bounds: dict[str, int] = {}
+    if least is not None and low < least and abs(least) <= LARGEST:
+        bounds["minimum"] = least
+    if most is not None and most < high and abs(most) <= LARGEST:
+        bounds["maximum"] = most
     bounded = {**schema, **bounds}
     has_zero = (least is None or least <= 0) and (most is None or most >= 0)
     if not bounds or not has_zero:
@@ -213,7 +219,9 @@ def _is_whole(schema: Any, path: Path) -> bool:
 
 
 def _has_bounds(schema: Any, path: Path) -> bool:
-    return integer_bounds(_at(schema, path) or {}) != (None, None)
+    """Whether a whole number has a bound, and none that is too large."""
+    ends = [end for end in integer_bounds(_at(schema, path) or {}) if end is not None]
+    return bool(ends) and all(abs(end) <= LARGEST for end in ends)
 
 
 def _place(schema: Any, path: Path) -> list[int]:
