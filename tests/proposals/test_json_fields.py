@@ -16,6 +16,7 @@ from fkdsl.engine.constraints.grammars import accepts_text
 from fkdsl.engine.constraints.json_fields import test_of as read_test
 from fkdsl.engine.constraints.json_numbers import with_fields
 from fkdsl.engine.constraints.languages import Both, Either, JsonField, JsonText
+from fkdsl.ir.printed import explain
 from fkdsl.testing.laws import assert_same_masses, exact_measure
 
 PIECES = ["A", "x", "/", "\\/", "\\u0041", '\\"', "\\\\", "\\n", "\\u000a", "\\u007f", "é",
@@ -246,6 +247,21 @@ def test_no_particle_dies_of_a_test_that_masks_follow(test):
     closed = {**SCHEMA, "additionalProperties": False}
     particles = program(test, closed).run("importance", particles=16, seed=0).particles
     assert sum(p.log_weight > -math.inf for p in particles) == 16
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        ('v.t != "x"', "Not known before they are reached"),
+        ('v.t != "x" and v.f', "a test of a value in a JSON text that its schema cannot say"),
+        ('v.k != "a"', ""),
+        ('v.t in ["a", "x"] and v.t != "x"', ""),
+    ],
+)
+def test_explain_tells_a_test_that_narrows_no_schema(test, says):
+    told = explain(program(test).ir())
+    for line in ("Not known before", "that its schema cannot say"):
+        assert (line in told) == (line in says)
 
 
 def test_a_name_that_comes_twice_in_two_spellings_is_no_valid_json():

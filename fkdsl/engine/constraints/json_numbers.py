@@ -98,6 +98,35 @@ def with_fields(schema: Any, tests: Iterable[Test]) -> Any:
     return schema
 
 
+def idle_tests(languages: Sequence[Language | None]) -> list[int]:
+    """Which of some languages, all of which hold, are tests of values in a JSON text that leave
+    each schema among them as it is without them; none where one, which is None, is not known yet.
+
+    >>> from fkdsl.engine.constraints.languages import JsonField
+    >>> free = JsonText('{"properties": {"a": {"type": "string"}, "b": {"type": "boolean"}}}')
+    >>> idle_tests([free, JsonField(("a",), "eq", "x", True), JsonField(("b",), "is", True)])
+    [1]
+    """
+    if None in languages:
+        return []
+    tests = {i: test for i, e in enumerate(languages) if e and (test := test_of(e)) is not None}
+    idle = []
+    try:
+        schemas = [json.loads(e.schema or "true") for e in languages if isinstance(e, JsonText)]
+        for i in list(tests):
+            others = {j: test for j, test in tests.items() if j != i}
+            if _with_all(schemas, others) == _with_all(schemas, tests):
+                idle.append(i)
+                tests = others
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return []
+    return idle
+
+
+def _with_all(schemas: Iterable[Any], tests: Mapping[int, Test]) -> list[str]:
+    return [json.dumps(with_fields(schema, tests.values())) for schema in schemas]
+
+
 def narrowed_schema(
     schema: Any, comparisons: Sequence[JsonNumbers], most: int | None = None
 ) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.folders import Folder
@@ -11,16 +11,17 @@ from fkdsl.base.spans import Source
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
-from fkdsl.ir.passes.views import has_grammar
+from fkdsl.ir.passes.views import has_grammar, has_json_test
 from fkdsl.values.faults import Fault
 from fkdsl.values.operators import OPERATORS
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 if TYPE_CHECKING:
-    from fkdsl.engine.constraints import composition, constraint
+    from fkdsl.engine.constraints import composition, constraint, json_numbers
 else:
     composition = lazy_import("fkdsl.engine.constraints.composition")
     constraint = lazy_import("fkdsl.engine.constraints.constraint")
+    json_numbers = lazy_import("fkdsl.engine.constraints.json_numbers")
 
 UNKNOWN = "what it is becomes known when the program runs"
 
@@ -94,3 +95,11 @@ def has_unknown_pattern(e: ir.Expr, folders: Mapping[Source, Folder]) -> bool:
     return known_language(e, folders) is None and any(
         isinstance(part, ir.Builtin) and part.name == ".matches" for part in subexpressions(e)
     )
+
+
+def idle_json_tests(languages: Sequence[ir.Expr], folders: Mapping[Source, Folder]) -> set[int]:
+    """Which of some languages are tests of values in a JSON text that are known to narrow none of
+    the schemas among them."""
+    if not any(map(has_json_test, languages)):
+        return set()
+    return set(json_numbers.idle_tests([known_language(e, folders) for e in languages]))

@@ -92,7 +92,7 @@ class _Loops:
             met = Met(part.span, part.test)
             add_guidance(self.program, guidance, met, self.text, self.settings)
         for guidance in (known, unknown):
-            leave_lone_comparisons(guidance)
+            leave_lone_comparisons(guidance, self.settings)
         checks = self.own([*known.checks, *unknown.checks])
         text = _text_of(draw.span, context)
         behind = [

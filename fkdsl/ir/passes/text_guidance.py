@@ -14,6 +14,7 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import (
     grown_parts,
     has_unknown_pattern,
+    idle_json_tests,
     unfollowed_parts,
     why_not_followed,
 )
@@ -29,6 +30,7 @@ ONLY_AT_THE_END = (
     "it decides the last token only; guide the text by what it implies: a pattern, a grammar, "
     "a bound on words or length"
 )
+IN_NO_SCHEMA = "a test of a value in a JSON text that its schema cannot say"
 SWITCHED_OFF = "what would guide it is switched off"
 
 
@@ -93,19 +95,25 @@ def guidance_of(
             add_guidance(program, guidance, met, target, settings)
         else:
             guidance.unused.append(Absorbed(met.span, met.why_not))
-    leave_lone_comparisons(guidance)
+    leave_lone_comparisons(guidance, settings)
     return guidance
 
 
-def leave_lone_comparisons(guidance: Guidance) -> None:
+def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
     """Leaves tests of values in a JSON text to the end where no schema is beside them, which masks
-    would follow them by."""
+    would follow them by, or where they are known to narrow none."""
     if any(_is(e, ".json", ".json_stripped") for _, e in guidance.languages):
         guidance.coarse |= {s for s, e in guidance.languages if has_json_test(e)}
-        return
-    lone = [span for span, e in guidance.languages if _is(e, *JSON_TESTS)]
-    guidance.languages = [p for p in guidance.languages if not _is(p[1], *JSON_TESTS)]
-    guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in dict.fromkeys(lone)]
+        lone = idle_json_tests([e for _, e in guidance.languages], settings.folders)
+    else:
+        lone = {i for i, (_, e) in enumerate(guidance.languages) if _is(e, *JSON_TESTS)}
+    spans = dict.fromkeys(guidance.languages[i][0] for i in sorted(lone))
+    guidance.languages = [p for i, p in enumerate(guidance.languages) if i not in lone]
+    for span in spans:
+        if any(span == other for other, _ in guidance.languages):
+            guidance.tried.setdefault(span, {})[IN_NO_SCHEMA] = None
+        else:
+            guidance.unused.append(Absorbed(span, ONLY_AT_THE_END))
 
 
 def _is(e: ir.Expr, *names: str) -> bool:
