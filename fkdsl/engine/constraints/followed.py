@@ -23,7 +23,7 @@ from fkdsl.engine.constraints.languages import LONGEST_SOURCE, GrammarText, Json
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, compile_report, json_grammar
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
-from fkdsl.engine.constraints.weaker_schemas import Weaker
+from fkdsl.engine.constraints.weaker_schemas import Weaker, has_many_remainders
 
 UNSATISFIABLE = "Unsatisfiable schema"
 BOUND_ON_OTHERS = "min/maxProperties"
@@ -89,7 +89,7 @@ def _schema(language: JsonText) -> Followed:
         value = json.loads(language.schema) if language.schema else {}
     except ValueError as error:
         return Followed("", (), str(error))
-    if language.order and language.format:
+    if language.order and language.format and not _has_long_steps(value):
         grammar = json_grammar(_spaced(value, language.spaces))
         mistake = compile_error(grammar)
         if not mistake:
@@ -97,6 +97,15 @@ def _schema(language: JsonText) -> Followed:
         if mistake.startswith(UNSATISFIABLE):
             return Followed("", (), mistake)
     return _weaker(value, language)
+
+
+def _has_long_steps(value: Any) -> bool:
+    """Whether llguidance might not end with a `multipleOf` that stands anywhere in a schema."""
+    if isinstance(value, list):
+        return any(map(_has_long_steps, value))
+    if not isinstance(value, dict):
+        return False
+    return has_many_remainders(value.get("multipleOf")) or any(map(_has_long_steps, value.values()))
 
 
 def _weaker(value: Any, language: JsonText) -> Followed:

@@ -18,7 +18,9 @@ the target of a `$ref` becomes a definition of its own, weakened once.
 
 from __future__ import annotations
 
+import math
 import re
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +40,10 @@ LEFT_OUT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "pro
 """Keywords that are left out whole."""
 OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which keywords beside a `$ref` are ignored."""
+
+MOST_REMAINDERS = 1_000
+"""Of a `multipleOf` of more remainders, but for its factors of 2 and 5, llguidance's automaton may
+take seconds; of one of a hundred million no end was seen."""
 
 
 class Weaker:
@@ -92,6 +98,9 @@ class Weaker:
         self.reference(s, resolver, where, out)
         self.text(s, where, out)
         self.bounds(out)
+        if has_many_remainders(out.get("multipleOf")):
+            del out["multipleOf"]
+            self.leave_out("multipleOf", where)
         for keyword in ("allOf", "anyOf", "oneOf"):
             if keyword in s:
                 out[keyword] = [
@@ -254,3 +263,14 @@ def disjoint(patterns: list[str]) -> bool:
     return len(patterns) < 2 or not compile_error(
         json_grammar({"type": "object", "patternProperties": dict.fromkeys(patterns, True)})
     )
+
+
+def has_many_remainders(step: Any) -> bool:
+    """Whether a `multipleOf` has more remainders than its digits are followed by."""
+    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
+        return False
+    remainders = Fraction(str(step)).numerator
+    for factor in (2, 5):
+        while remainders > MOST_REMAINDERS and remainders % factor == 0:
+            remainders //= factor
+    return remainders > MOST_REMAINDERS
