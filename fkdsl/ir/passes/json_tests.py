@@ -9,6 +9,7 @@ from dataclasses import field
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
+from fkdsl.ir.passes.reading import addends
 
 COMPARED = ("lt", "le", "gt", "ge", "eq")
 FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
@@ -105,18 +106,8 @@ class _Sum:
         if path:
             self.terms[path] = self.terms.get(path, 0) + factor
             return self.terms[path] != 0
-        match e:
-            case ir.Operate(operator="add", args=(a, b)):
-                return self.add(a, factor) and self.add(b, factor)
-            case ir.Operate(operator="sub", args=(a, b)):
-                return self.add(a, factor) and self.add(b, -factor)
-            case ir.Operate(operator="neg", args=(a,)):
-                return self.add(a, -factor)
-            case ir.Operate(
-                operator="mul", args=(ir.Const(value=int(n)), a) | (a, ir.Const(value=int(n)))
-            ) if n and not isinstance(n, bool):
-                return self.add(a, factor * n)
-        return False
+        parts = addends(e)
+        return bool(parts) and all(self.add(part, factor * times) for part, times in parts)
 
 
 def _path(e: ir.Expr, text: int) -> tuple[str, ...] | None:

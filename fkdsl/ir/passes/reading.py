@@ -205,3 +205,20 @@ def over_text(e: ir.Expr, context: int, text: int) -> ir.Expr:
 
     result: ir.Expr = change(e)
     return result
+
+
+def addends(e: ir.Expr) -> tuple[tuple[ir.Expr, int], ...]:
+    """What a sum, a difference, a negative or a whole multiple adds up, each with its factor;
+    nothing of other expressions."""
+    match e:
+        case ir.Operate(operator="add", args=(a, b)):
+            return (a, 1), (b, 1)
+        case ir.Operate(operator="sub", args=(a, b)):
+            return (a, 1), (b, -1)
+        case ir.Operate(operator="neg", args=(a,)):
+            return ((a, -1),)
+        case ir.Operate(
+            operator="mul", args=(ir.Const(value=int(n)), a) | (a, ir.Const(value=int(n)))
+        ) if n and not isinstance(n, bool):
+            return ((a, n),)
+    return ()

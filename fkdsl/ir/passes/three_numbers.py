@@ -12,6 +12,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import NOWHERE
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
+from fkdsl.ir.passes.reading import addends
 from fkdsl.ir.passes.views import items_of
 
 COMPARED = ("lt", "le", "gt", "ge", "eq")
@@ -53,17 +54,9 @@ class _Sum:
             times = ir.Operate(e.span, "mul", (ir.Const(e.span, factor), e))
             self.first = ir.Operate(e.span, "add", (self.first, times))
             return True
+        if parts := addends(e):
+            return all(self.add(part, factor * times) for part, times in parts)
         match e:
-            case ir.Operate(operator="add", args=(a, b)):
-                return self.add(a, factor) and self.add(b, factor)
-            case ir.Operate(operator="sub", args=(a, b)):
-                return self.add(a, factor) and self.add(b, -factor)
-            case ir.Operate(operator="neg", args=(a,)):
-                return self.add(a, -factor)
-            case ir.Operate(
-                operator="mul", args=(ir.Const(value=int(n)), a) | (a, ir.Const(value=int(n)))
-            ):
-                return self.add(a, factor * n)
             case ir.Builtin(
                 name="int",
                 args=(ir.Operate(operator="index", args=(listed, ir.Const(value=int(place)))),),
