@@ -89,7 +89,7 @@ def _add_passes(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     # Imported here since every command builds the parser above.
-    from fkdsl.api.distil import distil, facts_of, sampling_of
+    from fkdsl.api.distil import check_distilling, distil, facts_of, sampling_of
     from fkdsl.api.engines import CALLER, Engines
     from fkdsl.cli.output import check_file_target, say, tell
     from fkdsl.cli.progress import RunProgress
@@ -105,6 +105,7 @@ def main(args: argparse.Namespace) -> int:
         engine = Engines(
             {}, CALLER, dtype=args.dtype, device=args.device, progress=progress.loading
         ).of_reference(args.model)
+        check_distilling(settings, engine.model)
         out = Path(args.out) if args.out else cached_file(engine.model)
         if out is None:
             raise CallError(

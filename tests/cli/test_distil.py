@@ -259,6 +259,7 @@ def test_another_model_of_the_name_of_a_shipped_one_has_no_surrogate(monkeypatch
         (["--states", "0"], "cannot have 0 states"),
         (["--states", "5000"], "cannot have 5000 states"),
         (["--tokens", "0"], "tokens 0 is too few"),
+        (["--length", "0"], "length 0 is too few"),
         (["--length", "-1"], "length -1 is too few"),
         (["--passes", "0"], "passes 0 is too few"),
         (["--head", "-1"], "-1 passes are too few"),
