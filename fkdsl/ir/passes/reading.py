@@ -3,13 +3,13 @@ use, their parts, what they are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import bound, reads, renumbered, subexpressions
+from fkdsl.ir.effects import bound, reads, renumbered, subexpressions, writes
 from fkdsl.values.values import EOS
 
 N = TypeVar("N", bound=ir.Expr | ir.Instr)
@@ -222,3 +222,24 @@ def addends(e: ir.Expr) -> tuple[tuple[ir.Expr, int], ...]:
         ) if n and not isinstance(n, bool):
             return ((a, n),)
     return ()
+
+
+def list_loop(
+    body: Sequence[ir.Instr],
+    labels: Mapping[str, int],
+    at: int,
+    values: Mapping[int, ir.Expr],
+) -> tuple[ir.Expr, int, set[int]] | None:
+    """Of the loop over a list whose head, a `Next`, is at `at`: the list, the last instruction, and
+    the slots that it writes. None where the list is not known, or the loop has begun already."""
+    head = body[at]
+    assert isinstance(head, ir.Next)
+    match values.get(head.items), values.get(head.counter):
+        case ir.Operate(operator="iterate", args=(listed,)), ir.Const(value=0):
+            last = max(
+                i
+                for i, x in enumerate(body)
+                if i <= at or (isinstance(x, ir.Jump) and labels[x.label] == at - 1)
+            )
+            return listed, last, set[int]().union(*map(writes, body[at : last + 1]))
+    return None

@@ -19,8 +19,8 @@ from dataclasses import field
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import bound, reads, renumbered, writes
-from fkdsl.ir.passes.reading import is_small, substitute
+from fkdsl.ir.effects import bound, reads, renumbered
+from fkdsl.ir.passes.reading import is_small, list_loop, substitute
 
 MOST_STEPS = 200
 """Instructions of a function that are looked at, on all ways through it."""
@@ -101,17 +101,10 @@ class _Returned:
     ) -> ir.Expr:
         """`value` of a loop over a list: what an item has it return, or what comes behind it."""
         span = head.span
-        match values.get(head.items), values.get(head.counter):
-            case ir.Operate(operator="iterate", args=(listed,)), ir.Const(value=0):
-                pass
-            case _:
-                raise _Unreadable
-        last = max(
-            i
-            for i, x in enumerate(self.body)
-            if i < pc or (isinstance(x, ir.Jump) and self.labels[x.label] == pc - 2)
-        )
-        written = set[int]().union(*map(writes, self.body[pc - 1 : last + 1]))
+        loop_of = list_loop(self.body, self.labels, pc - 1, values)
+        if loop_of is None:
+            raise _Unreadable
+        listed, last, written = loop_of
         changed: dict[int, ir.Expr] = {slot: ir.Local(span, UNKNOWN) for slot in written}
         items = {slot: self.fresh_slot() for slot in head.targets}
         loop = _Loop(range(pc, last + 1))

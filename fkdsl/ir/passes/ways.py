@@ -27,6 +27,7 @@ from fkdsl.ir.passes.reading import (
     calls_out,
     conjuncts,
     is_small,
+    list_loop,
     reads_context,
     substitute,
 )
@@ -157,17 +158,10 @@ class Ways:
         """Follows the ways through a loop over a list, once for all its items. None where a way
         leads out of the loop, or the list is not known."""
         span = head.span
-        match values.get(head.items), values.get(head.counter):
-            case ir.Operate(operator="iterate", args=(listed,)), ir.Const(value=0):
-                pass
-            case _:
-                return None
-        last = max(
-            i
-            for i, x in enumerate(self.body)
-            if i <= at or (isinstance(x, ir.Jump) and self.labels[x.label] == at - 1)
-        )
-        written = set[int]().union(*map(writes, self.body[at : last + 1]))
+        loop = list_loop(self.body, self.labels, at, values)
+        if loop is None:
+            return None
+        listed, last, written = loop
         changed: dict[int, ir.Expr] = {slot: ir.Local(span, LATER) for slot in written}
         items = {slot: fresh_slot() for slot in head.targets}
         turn = Ways(self.program, self.function, self.text)
