@@ -11,6 +11,7 @@ from fkdsl.inference.assess.blame import Blame, LineBlame
 WIDTH = 100
 """Characters in a line of the table at most."""
 HEAD = "   log w      var   deaths     time  "
+GUESSES = "(look-ahead: its guesses on the way, taken back later)"
 LEAST = 0.0005
 """Share of the variance below which a line that is no condition, factor or observe is left out:
 such a share is rounding."""
@@ -27,7 +28,7 @@ def blame_text(blame: Blame) -> str:
     for name, line in zip(names, lines, strict=True):
         variance, time = _percent(line.variance_share), _percent(line.time_share)
         figures = f"{_nats(line)} {variance} {line.deaths:>8} {time}"
-        rows.append(_cut(f"{name:<{width}}{figures}  {source_text(line.place)}"))
+        rows.append(_cut(f"{name:<{width}}{figures}  {_source(line)}"))
     gap = " " * (width + 27)
     if blame.model_share is not None and blame.other_share is not None:
         rows.append(f"{gap}{_percent(blame.model_share)}  (the language models)")
@@ -50,6 +51,13 @@ def is_shown(line: LineBlame) -> bool:
 
 def _name(line: LineBlame, elsewhere: bool) -> str:
     return f"{line.place.source.name}:{line.place.line}" if elsewhere else str(line.place.line)
+
+
+def _source(line: LineBlame) -> str:
+    """What the line says. The program's name stands for what look-ahead and a learned twist do:
+    their guesses of the weight to come are no line's own (`Particle.guess`)."""
+    text = source_text(line.place)
+    return GUESSES if text.isidentifier() else text
 
 
 def _nats(line: LineBlame) -> str:

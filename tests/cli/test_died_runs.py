@@ -5,7 +5,10 @@ import math
 
 import pytest
 
+from fkdsl.base.spans import Source, Span
+from fkdsl.cli.blame import blame_text
 from fkdsl.cli.main import main
+from fkdsl.inference.assess.blame import Blame, LineBlame
 from tests.cli.test_cli import call
 
 CONTRADICTION = """model m = table:
@@ -83,3 +86,13 @@ def test_a_run_that_died_says_so_in_json_too(tmp_path, capsys, flags):
     assert [line["line"] for line in found["died"]["conflicts"][0]["lines"]] == [3, 4]
     assert ("blame" in found) == bool(flags)
     assert "every particle died" in err
+
+
+def test_the_table_of_blame_says_what_the_guesses_of_look_ahead_are():
+    """They are charged to the program, whose name says nothing to a reader."""
+    source = Source("p.fk", "program p() -> str:\n    condition true\n")
+    program, line = Span(source, 8, 9), Span(source, 24, 38)
+    rows = (LineBlame(program, log_weight=1.5, variance_share=0.5), LineBlame(line))
+    table = blame_text(Blame(rows, (), 1.0, None, None)).splitlines()
+    assert table[1].endswith("(look-ahead: its guesses on the way, taken back later)")
+    assert table[2].endswith("condition true")

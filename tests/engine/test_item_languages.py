@@ -32,7 +32,7 @@ from fkdsl.values.library import text as library
 WAYS = {
     "words": (library.all_words, "ab '-"),
     "lines": (library.lines, "a\n\r\x0b"),
-    "sentences": (library.sentences, "a .!\n"),
+    "sentences": (library.sentences, "a .)\n"),
     "characters": (tuple, "ab "),
     "parts": (lambda s: tuple(s.split()), "a b\n"),
     ("parts", "aa"): (lambda s: tuple(s.split("aa")), "ab"),

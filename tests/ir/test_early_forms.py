@@ -92,7 +92,7 @@ def test_what_may_still_come_right_has_no_early_form(text):
 def test_complete_lines_and_sentences_stay():
     rng = Random(3)
     for _ in range(2_000):
-        s, more = ("".join(rng.choices("ab. !\n\r", k=rng.randint(0, 6))) for _ in range(2))
+        s, more = ("".join(rng.choices("ab. !)\n\r", k=rng.randint(0, 6))) for _ in range(2))
         for take, complete in ((lines, complete_lines), (sentences, complete_sentences)):
             kept = take(complete(s))
             assert take(s)[: len(kept)] == kept

@@ -19,8 +19,10 @@ from fkdsl.engine.constraints.charsets import (
 )
 from fkdsl.engine.constraints.language_parts import components
 from fkdsl.engine.constraints.languages import (
+    CLOSER,
     IN_WORD,
     JOINT,
+    MARK,
     Cased,
     Contains,
     Counted,
@@ -53,8 +55,6 @@ BREAK = r"[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]"
 """The characters that end a line for `str.splitlines`."""
 SPACE = r"[\s\x1c-\x1f]"
 """The characters that `str.strip` and `str.split` take for white space."""
-MARK = "[.!?]"
-"""The characters that end a sentence."""
 
 
 def white_space(characters: str) -> Charset:
@@ -123,7 +123,7 @@ def _charsets_of_items(by: str | tuple[str, str]) -> list[Charset]:
         case "lines":
             return [charset(BREAK), single("\n"), single("\r")]
         case "sentences":
-            return [charset(MARK), charset(SPACE)]
+            return [charset(MARK), charset(CLOSER), charset(SPACE)]
         case "parts":
             return [charset(SPACE)]
         case (_, between):

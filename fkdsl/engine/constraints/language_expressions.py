@@ -24,10 +24,12 @@ from fkdsl.engine.constraints.charsets import (
 from fkdsl.engine.constraints.counters import Counter
 from fkdsl.engine.constraints.counters import Items as CountedItems
 from fkdsl.engine.constraints.expressions import INFINITE, Algebra
-from fkdsl.engine.constraints.language_charsets import BREAK, MARK, SPACE, white_space
+from fkdsl.engine.constraints.language_charsets import BREAK, SPACE, white_space
 from fkdsl.engine.constraints.languages import (
+    CLOSER,
     IN_WORD,
     JOINT,
+    MARK,
     Added,
     Beginnings,
     Both,
@@ -252,8 +254,8 @@ class LanguageExpressions:
                         breaks, self._class("\r"), self._class("\n"), separator
                     )
                 case "sentences":
-                    marks, space = members[charset(MARK)], members[charset(SPACE)]
-                    return transducers.sentences(marks, space, separator)
+                    marks, closers, space = (members[charset(c)] for c in (MARK, CLOSER, SPACE))
+                    return transducers.sentences(marks, closers, space, separator)
                 case "parts":
                     return transducers.runs(members[charset(SPACE)], separator)
                 case (_, str(between)):

@@ -23,6 +23,11 @@ IN_WORD, JOINT = r"[^\W_]", "['\u2019-]"
 """A letter or digit, and a sign that may stand between two of them within a word."""
 WORD = f"{IN_WORD}+(?:{JOINT}{IN_WORD}+)*"
 """The pattern of a word."""
+MARK, CLOSER = "[.!?]", "[\"')\\]}\u201d\u2019\u00bb]"
+"""What ends a sentence, and the quotes and brackets that may stand behind it."""
+SENTENCE_MARKS = f"{MARK}(?:{MARK}|{CLOSER})*+"
+SENTENCE_END = rf"{SENTENCE_MARKS}(?=[\s\x1c-\x1f])"
+"""The marks behind a sentence, and these where white space follows and the sentence is over."""
 
 
 @dataclass(frozen=True)

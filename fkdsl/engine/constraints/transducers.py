@@ -73,17 +73,18 @@ def lines(
     return Transducer(OUTSIDE, step, lambda state: (separator,) if state == INSIDE else ())
 
 
-def sentences(marks: Collection[int], space: Collection[int], separator: int) -> Transducer:
+def sentences(
+    marks: Collection[int], closers: Collection[int], space: Collection[int], separator: int
+) -> Transducer:
     """The sentences of values/library/text.py, without the white space before them. That behind a
     last one without a mark is left."""
 
     def step(state: int, c: int) -> Sequence[Step]:
-        ended = (separator,) if state == IN_MARKS else ()
-        if c in marks:
+        if c in marks or (state == IN_MARKS and c in closers):
             return [(IN_MARKS, (c,))]
         if state != INSIDE and c in space:
-            return [(OUTSIDE, ended)]
-        return [(INSIDE, (*ended, c))]
+            return [(OUTSIDE, (separator,) if state == IN_MARKS else ())]
+        return [(INSIDE, (c,))]
 
     return Transducer(OUTSIDE, step, lambda state: () if state == OUTSIDE else (separator,))
 

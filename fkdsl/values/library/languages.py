@@ -22,15 +22,13 @@ from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS, SPACES
 from fkdsl.engine.constraints.stops import first_stop, stops_of
 from fkdsl.values.library.patterns import may_begin_match
 from fkdsl.values.library.structured import checked_spaces, grammar_source, schema_source
-from fkdsl.values.library.text import word_pattern
+from fkdsl.values.library.text import sentence_end_pattern, word_pattern
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import ANY, BOOL, INT, STR, List, OneOf
 from fkdsl.values.values import Token, show
 
 MOST_INDEX = 200
 """An item, or an end of a slice, that is further from its end of the text is not followed."""
-MARKS = ".!?"
-"""What ends a sentence."""
 LONGEST_AMONG = 100
 """Most characters of a text whose parts are listed."""
 A = Parameter("a", ANY)
@@ -310,11 +308,10 @@ def complete_lines(s: str) -> str:
 
 @pure(".complete_sentences", [Parameter("s", STR)], STR)
 def complete_sentences(s: str) -> str:
-    """The text without a last sentence that may continue: behind its marks more may come.
+    """The text without a last sentence that may continue: until white space follows its marks.
 
     >>> complete_sentences("One. Two!"), complete_sentences("One. ")
     ('One.', 'One. ')
     """
-    kept = s.rstrip(MARKS)
-    last = max(map(kept.rfind, MARKS)) + 1
-    return s if len(kept) == len(s) and not s[last:].strip() else s[:last]
+    last = max((m.end() for m in sentence_end_pattern().finditer(s)), default=0)
+    return s if not s[last:].strip() else s[:last]
