@@ -101,8 +101,9 @@ def with_conflicts(died: PopulationDied, contradictions: Sequence[Conflict]) -> 
     if not contradictions:
         return died
     facts = [line for conflict in contradictions for line in conflict_text(conflict)]
-    certain = contradictions[0].certain
-    help = "loosen one of these lines, or leave it out" if certain else died.help
+    alone = all(len(conflict.places) == 1 for conflict in contradictions)
+    which = "this line" if alone and len(contradictions) == 1 else "one of these lines"
+    help = f"loosen {which}, or leave it out" if contradictions[0].certain else died.help
     details = {**died.details, "conflicts": [conflict_json(c) for c in contradictions]}
     return PopulationDied(died.message, help, (*died.facts, *facts), details)
 

@@ -36,6 +36,8 @@ from contextvars import ContextVar
 from itertools import islice
 from typing import Any, TypeVar
 
+from fkdsl.base.errors import CallError
+
 PIECE = 1 << 16
 """Items that a loop in C goes through between two checks."""
 EVERY = 32
@@ -68,8 +70,16 @@ class Deadline:
 
     @classmethod
     def of(cls, timeout: float | Deadline | None) -> Deadline:
-        """The deadline itself, or a new one of so many seconds."""
-        return timeout if isinstance(timeout, Deadline) else cls(timeout)
+        """The deadline itself, or a new one of so many seconds. Raises CallError for what is no
+        length of time."""
+        if isinstance(timeout, Deadline):
+            return timeout
+        if timeout is not None and not timeout >= 0.0:  # so that NaN, which never passes, fails too
+            raise CallError(
+                f"a timeout is a number of seconds from 0 on, not {timeout:g}",
+                "leave it out, or write one such as 60",
+            )
+        return cls(timeout)
 
     def begin(self) -> Deadline:
         """Restarts the count of its seconds, unless it was cancelled; returns the deadline."""

@@ -36,8 +36,8 @@ from fkdsl.values.values import plain
 
 
 def main(args: argparse.Namespace) -> int:
-    deadline = Deadline(args.timeout)
-    with until(Deadline(args.timeout)):  # what is worked out before the run has its own time
+    deadline = Deadline.of(args.timeout)
+    with until(Deadline.of(args.timeout)):  # what is worked out before the run has its own time
         program = called_program(args)
         progress = RunProgress(program.name)
         engines = called_engines(program, args, progress, metered=args.stats)

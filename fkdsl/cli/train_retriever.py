@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
             observer=Observer(scored, looked),
         )  # fmt: skip
         try:
-            trained = training.run(Deadline(args.timeout))
+            trained = training.run(Deadline.of(args.timeout))
         except KeyboardInterrupt:
             error = Interrupted()
             error.reported = True

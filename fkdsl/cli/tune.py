@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
         lookahead=args.lookahead,
     )
     settings.check()
-    deadline, path = Deadline(args.timeout), Path(args.out)
+    deadline, path = Deadline.of(args.timeout), Path(args.out)
     with RunProgress(program.name) as progress:
         engines = called_engines(program, args, progress)
         bound: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from fkdsl.base.deadline import Deadline, DeadlinePassed, OutOfTime, bounded, check, current, until
+from fkdsl.base.errors import CallError
 
 
 def spin(seconds=20.0):
@@ -22,6 +23,14 @@ def test_a_deadline_ends_a_loop_that_checks():
         spin()
     assert time.monotonic() - began < 2.0
     assert current().end == float("inf")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("-inf")])
+def test_a_timeout_that_is_no_length_of_time_is_refused(seconds):
+    with pytest.raises(CallError, match="a timeout is a number of seconds from 0 on"):
+        Deadline.of(seconds)
+    assert Deadline.of(0.0).seconds == 0.0
+    assert Deadline.of(float("inf")).end == float("inf")
 
 
 def test_the_earlier_of_two_deadlines_holds():

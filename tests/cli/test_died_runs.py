@@ -68,6 +68,16 @@ def test_a_run_that_died_names_the_lines_that_cannot_hold_together(capsys, tmp_p
     assert ("line   log w" in err) is blame
 
 
+def test_a_single_line_that_can_never_hold_is_spoken_of_as_one(capsys, tmp_path):
+    drawn = CONTRADICTION[: CONTRADICTION.index("condition")]
+    never = 'condition t == "c" and t == "a"\n    return lm.text\n'
+    (tmp_path / "p.fk").write_text(drawn + never)
+    status, _, err = call(capsys, "run", str(tmp_path / "p.fk"))
+    assert status == 3
+    assert "  this line can never hold:\n    line 7:" in err
+    assert err.rstrip().endswith("= help: loosen this line, or leave it out")
+
+
 DIES = """program p() -> int:
     a ~ uniform_int(0, 3)
     condition a > 2

@@ -83,6 +83,33 @@ def test_the_messages_have_the_library_s_reason(test: str, message: str, tmp_pat
     assert mistake(test, tmp_path).splitlines()[0] == message
 
 
+@pytest.mark.parametrize(
+    ("schema", "reason", "help"),
+    [
+        (
+            '{"properties": {"a": {"type": "number", "type": "string"}}}',
+            "an object of it has the name 'type' twice",
+            "leave one of the two out, or name it otherwise",
+        ),
+        ('{"minimum": 1,}', "it is no JSON", "none after the last"),
+        ("{}" + " " * 200_000, "longer than 200,000 characters", "write it shorter"),
+        ('{"items":' * 5000 + "{}" + "}" * 5000, "nested too deep", "write it shorter"),
+    ],
+)
+def test_the_help_for_what_is_no_schema_is_for_its_reason(
+    schema: str, reason: str, help: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(schema)
+    message = mistake('valid_json(s, "a.json")', tmp_path)
+    assert reason in message.splitlines()[0]
+    assert help in message.splitlines()[-1]
+
+
+def test_a_name_that_a_schema_has_twice_is_not_told_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text('{"secret": 1, "secret": 2}')
+    assert "secret" not in mistake('valid_json(s, "a.txt")', tmp_path)
+
+
 def test_a_file_with_a_near_name_is_offered(tmp_path: Path) -> None:
     (tmp_path / "person.json").write_text("{}")
     assert "did you mean 'person.json'?" in mistake('valid_json(s, "preson.json")', tmp_path)

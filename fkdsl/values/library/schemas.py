@@ -41,6 +41,10 @@ REASON_LENGTH = 200
 """Most characters of a library's reason that are shown."""
 
 
+class NameTwice(ValueError):
+    """A JSON object that has a name twice."""
+
+
 def load_json(s: str, names_once: bool = False) -> Any:
     """The JSON value of a text. names_once: whether no object may have a name twice, however it is
     spelled. Raises ValueError if it is no JSON."""
@@ -58,7 +62,9 @@ def load_json(s: str, names_once: bool = False) -> Any:
 def _with_names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("an object has a name twice")
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise NameTwice(f"an object of it has the name {_cut(twice, 60)!r} twice")
     return value
 
 
@@ -83,7 +89,9 @@ def _schema(text: str) -> tuple[Any, str]:
 
 def _json(text: str) -> Any:
     try:
-        return load_json(text.removeprefix("\ufeff"))
+        return load_json(text.removeprefix("\ufeff"), names_once=True)
+    except NameTwice:  # which of the two is meant is not known
+        raise
     except ValueError as error:
         raise ValueError(f"it is no JSON: {error}") from None
 

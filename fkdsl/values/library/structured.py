@@ -156,16 +156,25 @@ def no_schema(schema: str, reason: str) -> BuiltinError:
     shown = (
         reason if _is_schema(schema) or schema.endswith(".json") else places.schema_place(reason)
     )
-    return BuiltinError(
-        f"{name} is no JSON schema: {shown}", "check it against json-schema.org's draft 2020-12"
-    )
+    return BuiltinError(f"{name} is no JSON schema: {shown}", _schema_help(reason))
+
+
+def _schema_help(reason: str) -> str:
+    """What to try where a schema is refused for a reason."""
+    if reason.endswith("nested too deep") or reason.startswith(("longer than", "it takes")):
+        return "write it shorter: what it says more than once, say once in $defs, and $ref to it"
+    if reason.startswith("it is no JSON"):
+        return 'JSON has "double quotes", a comma between items, none after the last, no comments'
+    if reason.endswith(" twice"):
+        return "leave one of the two out, or name it otherwise"
+    return "check it against json-schema.org's draft 2020-12"
 
 
 def no_grammar(grammar: str, reason: str, text: str = "") -> BuiltinError:
     """The error of a `grammar=` that is no grammar. It repeats words of a file as `no_schema` does.
     text: of the grammar, for help with another dialect."""
     name = "this" if _is_grammar(grammar) else repr(grammar)
-    if reason.startswith("it takes"):
+    if reason.startswith(("it takes", "longer than", "nested too deep")):
         help = "write it shorter: a rule with n optional parts stands for 2^n rules"
         return BuiltinError(f"{name} is too large a grammar: {reason}", help)
     help = (
