@@ -42,6 +42,7 @@ from fkdsl.models.attachments import EncoderWork
 from fkdsl.models.cost import Cost
 from fkdsl.models.interface import (
     CacheSegment,
+    ExpectsContexts,
     ForwardRow,
     HasEncoder,
     LanguageModel,
@@ -204,6 +205,11 @@ class CachedTransformer:
         """From now on the cache keeps at least n rows of the vocabulary's length, where the memory
         budget allows."""
         self.cache.row_budget = max(self.cache.row_budget, 4 * n * self.model.vocabulary.size)
+
+    def expect(self, contexts: int) -> None:
+        """Tells a model that makes room for contexts how many may be asked about together."""
+        if isinstance(self.model, ExpectsContexts):
+            self.model.expect(contexts)
 
     def keep_row(self, context: Context) -> None:
         """From now on the row of a context stays cached for as long as somebody holds the context,

@@ -202,6 +202,15 @@ class SumsMaskedRows(Protocol):
 
 
 @runtime_checkable
+class ExpectsContexts(Protocol):
+    """A LanguageModel that makes room for contexts, and does so once if it knows for how many."""
+
+    def expect(self, contexts: int) -> None:
+        """From now on as many contexts may be asked about together. More are computed, too."""
+        ...
+
+
+@runtime_checkable
 class HasHeads(Protocol):
     """A LanguageModel that may have heads, or layers, for tokens beyond the next one (Gloeckle et
     al. 2024)."""

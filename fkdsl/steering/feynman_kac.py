@@ -75,6 +75,7 @@ class SteeringModel:
         """s0 and log G_0, the same for every particle: nothing is drawn before the first `~`."""
         if not rngs:
             return [], np.zeros(0)
+        self._rounds.population = len(rngs)
         first = RunningParticle(self.code, self.engines, rngs[0], self.limits)
         first.boundary = True
         first.enter(self.code.entry, list(self.arguments), 0)

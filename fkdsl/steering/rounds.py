@@ -65,6 +65,8 @@ class Rounds:
         # Contexts that were requested last stay in their trees while particles go on from them:
         # `logprob` and `observe` of one text ask for the same.
         self._last: Requests = ()
+        self.population = 1
+        """How many particles go on together: as many contexts of a model may be asked about."""
         self._on_device = False  # whether a row has come that lies on a device
         # What has been summed for draws of `Continues` in the last round, by the ids of its arrays.
         self._parts: dict[tuple[int, int], PartOfRow] = {}
@@ -90,7 +92,9 @@ class Rounds:
         for model, askers in asked.items():
             nodes = list(askers)
             with nullcontext() if clock is None else clock.model():
-                rows = self.engines[model].log_probs(nodes)
+                engine = self.engines[model]
+                engine.expect(self.population)
+                rows = engine.log_probs(nodes)
             for node, row in zip(nodes, rows, strict=True):
                 self._on_device |= not isinstance(row, np.ndarray)
                 for particle in askers[node]:

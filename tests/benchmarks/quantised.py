@@ -1,7 +1,7 @@
 """Four and eight bits on a CPU: short_words by llama.cpp as fkdsl's engine, against llama.cpp alone
 and fkdsl's own decoder.
 
-    python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24] [--repeats 1]
+    python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24,72] [--repeats 1]
         [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8,int4]
         [--part speed,memory,closeness] [--markdown]
 
@@ -13,9 +13,12 @@ format of the same weights
     fkdsl       the whole of a run with conditions, resampling and forks: PROGRAM of decoding.py
 
 and fkdsl by its own decoder in each precision (int4 with the levels that were published). The
-systems take turns. memory: the peak of a process that loads a model and runs 16 particles, each in
-a process of its own. closeness: the divergence (nats) of next-token distributions from those of
-the same weights in float32, token by token, over texts that float32 drew.
+systems take turns, each with a short run and a longer one. The short one says what a user waits
+for: all systems read the prompt and fork it, fkdsl its program too. The difference of both is what
+a step costs, without all that. memory: the peak of a process that loads a model and runs 16
+particles, each in a process of its own. closeness: the divergence (nats) of next-token
+distributions from those of the same weights in float32, token by token, over texts that float32
+drew.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from ctypes import c_bool, c_int32, c_void_p
 from pathlib import Path
 from typing import Any
@@ -45,6 +49,8 @@ from fkdsl.models.llamacpp.context import STEP, Context
 from fkdsl.models.registry import load_model
 
 MANY = 32
+Run = Callable[[int, int], tuple[int, float]]
+"""(length, seed) -> (tokens, processor seconds)."""
 
 
 def loaded(name: str) -> Any:
@@ -54,11 +60,12 @@ def loaded(name: str) -> Any:
     return load_model("smollm2", dtype=name)
 
 
-def run(model: Any, particles: int, tokens: int, seed: int) -> float:
+def run(model: Any, particles: int, tokens: int, seed: int) -> tuple[int, float]:
+    """(tokens that particles drew, processor seconds) of a whole run."""
     drawn, began = Drawn(), time.process_time()
     program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
     program.run("smc", model=model, particles=particles, seed=seed, observer=drawn)
-    return drawn.tokens / (time.process_time() - began)
+    return drawn.tokens, time.process_time() - began
 
 
 class Alone:
@@ -77,25 +84,25 @@ class Alone:
         self.sampler = dll.llama_sampler_chain_init(True)
         dll.llama_sampler_chain_add(self.sampler, dll.llama_sampler_init_dist(0))
 
-    def rate(self, tokens: int, samples: bool) -> float:
+    def run(self, tokens: int, samples: bool) -> tuple[int, float]:
+        """(tokens, processor seconds) from the prompt on; the room for it is there before."""
         context, n, at = self.context, self.n, len(self.prompt)
-        context.fit(n, -(-(at + tokens + 1) // STEP) * STEP, torch.get_num_threads())
-        context.decode([(0, 0, self.prompt, (at - 1,))], torch.get_num_threads())
-        for i in range(1, n):
-            context.copy(0, i)
-        rng = np.random.default_rng(0)
-        self._step(at, rng.integers(100, 40_000, n))
+        length = -(-(at + tokens + 1) // STEP) * STEP
+        if context.length < length:
+            context.fit(n, length, torch.get_num_threads())
+        self.library.memory_clear(self.library.get_memory(context._pointer), False)
+        rng, sample = np.random.default_rng(0), self.library.dll.llama_sampler_sample
         began = time.process_time()
-        for k in range(tokens):
+        context.decode([(0, 0, self.prompt, (at - 1,))], torch.get_num_threads())
+        context.copy(0, range(1, n))
+        column = rng.integers(100, 40_000, n)
+        for k in range(tokens - 1):
+            self._step(at + k, column)
             if samples:
-                sample = self.library.dll.llama_sampler_sample
                 column = [sample(self.sampler, context._pointer, i) for i in range(n)]
             else:
                 column = rng.integers(100, 40_000, n)
-            self._step(at + 1 + k, column)
-        spent = time.process_time() - began
-        context.close()
-        return n * tokens / spent
+        return n * tokens, time.process_time() - began
 
     def _step(self, at: int, column: Any) -> None:
         batch = self.context._batch
@@ -105,42 +112,57 @@ class Alone:
 
 
 def speed(args: argparse.Namespace) -> None:
-    rates: dict[tuple[str, int], list[float]] = {}
+    """Each system's run to both lengths, in turns; the medians of their times."""
+    found: dict[tuple[str, int], list[list[tuple[int, float]]]] = {}
     names: list[str] = []
     for name in (*args.formats, *args.own):
         model = loaded(name)
         for n in args.particles:
-            tokens = args.tokens if n < MANY else args.tokens // 2
-            run(model, n, 2, 0)  # room for so many particles is made once
-            systems = {name: lambda m=model, n=n, k=tokens, s=0: run(m, n, k, s)}
+            lengths = [k if n < MANY else k // 2 for k in args.tokens]
+            systems: dict[str, Run] = {name: lambda k, s, m=model, n=n: run(m, n, k, s)}
             if name in FORMATS:
                 alone = Alone(model, n)
-                systems |= {
-                    f"{name} bare": lambda a=alone, k=tokens, s=0: a.rate(k, False),
-                    f"{name} sampled": lambda a=alone, k=tokens, s=0: a.rate(k, True),
-                }
+                systems[f"{name} bare"] = lambda k, s, a=alone: a.run(k, False)
+                systems[f"{name} sampled"] = lambda k, s, a=alone: a.run(k, True)
+            for measure in systems.values():
+                measure(lengths[1], 0)  # room for all that follows
             for seed in range(args.repeats):
                 for system, measure in systems.items():
-                    rates.setdefault((system, n), []).append(measure(s=seed))
+                    runs = [measure(k, seed) for k in lengths]
+                    found.setdefault((system, n), []).append(runs)
             names = list(dict.fromkeys([*names, *systems]))
-            print(name, n, {s: round(rates[s, n][-1], 1) for s in systems}, file=sys.stderr)
-    rows = [
-        [system, *(f"{statistics.median(rates[system, n]):.0f}" for n in args.particles)]
-        for system in names
-    ]
-    print(
-        f"particle-tokens a second of processor time, {args.tokens} tokens, half as many from "
-        f"{MANY} particles on\n"
+            said = {s: [f"{r:.0f}" for r in rates(found[s, n])] for s in systems}
+            print(name, n, said, f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    short, long = args.tokens
+    for i, title in enumerate(
+        (
+            f"whole runs of {short} tokens, their prompt counted in all systems",
+            f"from token {short} to token {long}",
+        )
+    ):
+        print(f"\nparticle-tokens a second of processor time: {title} (half from {MANY} on)\n")
+        rate = {key: rates(value)[i] for key, value in found.items()}
+        heads = [f"N={n}" for n in args.particles]
+        cells = [[system, *(f"{rate[system, n]:.0f}" for n in args.particles)] for system in names]
+        print(table(["fkdsl on", *heads], cells, args.markdown))
+        ratios = [
+            [
+                f"{kind} / {other}",
+                *(f"{rate[kind, n] / rate[f'{kind} {other}', n]:.2f}" for n in args.particles),
+            ]
+            for kind in args.formats
+            for other in ("bare", "sampled")
+        ]
+        print("\n" + table(["ratio", *heads], ratios, args.markdown))
+
+
+def rates(repeats: list[list[tuple[int, float]]]) -> tuple[float, float]:
+    """Tokens a second of a short run, and between its length and a longer one's."""
+    (drawn, spent), (more, longer) = (
+        [statistics.median(x) for x in zip(*runs, strict=True)]
+        for runs in zip(*repeats, strict=True)
     )
-    print(table(["fkdsl on", *(f"N={n}" for n in args.particles)], rows, args.markdown))
-    ratios = []
-    for kind in args.formats:
-        for other in ("bare", "sampled"):
-            mine = [statistics.median(rates[kind, n]) for n in args.particles]
-            theirs = [statistics.median(rates[f"{kind} {other}", n]) for n in args.particles]
-            cells = [f"{a / b:.2f}" for a, b in zip(mine, theirs, strict=True)]
-            ratios.append([f"{kind} / {other}", *cells])
-    print("\n" + table(["ratio", *(f"N={n}" for n in args.particles)], ratios, args.markdown))
+    return drawn / spent, (more - drawn) / (longer - spent)
 
 
 def memory(args: argparse.Namespace) -> None:
@@ -175,7 +197,7 @@ def closeness(args: argparse.Namespace) -> None:
     ends, truth = [], []
     for k, prompt in enumerate(PROMPTS):
         rng, context = KeyedRng(k), reference.start(prompt)
-        for _ in range(args.tokens):
+        for _ in range(args.tokens[0]):
             row = normalised(reference.log_probs([context])[0])
             truth.append(row)
             ends.append(context.tokens)
@@ -202,7 +224,7 @@ def main() -> None:
     parser.add_argument("--particles", default="1,4,8,16,32,64")
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--own", default="float32,bfloat16,int8,int4")
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tokens", default="24,72", help="two lengths")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--part", default="speed,memory,closeness")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
@@ -212,6 +234,7 @@ def main() -> None:
         peak(args.peak)
         return
     args.particles = [int(n) for n in args.particles.split(",")]
+    args.tokens = [int(k) for k in args.tokens.split(",")]
     args.formats, args.own = ([x for x in s.split(",") if x] for s in (args.formats, args.own))
     load = os.getloadavg()[0]
     for part in args.part.split(","):

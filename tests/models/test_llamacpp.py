@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import gc
 import random
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from fkdsl.models import registry
 from fkdsl.models.interface import ForwardRow, Past
 from fkdsl.models.llamacpp import library as binding
 from fkdsl.models.llamacpp import model as module
+from fkdsl.models.llamacpp import trial
+from fkdsl.models.llamacpp.context import Context
 from fkdsl.models.progress import silent
 from fkdsl.models.registry import model_info
 from fkdsl.models.smollm2 import WHEEL
@@ -106,6 +110,44 @@ def test_a_row_does_not_depend_on_the_batch(files):
     rows = [ForwardRow(None, text, tuple(range(len(text)))) for text in TEXTS]
     for text, result in zip(TEXTS, model.forward(rows), strict=True):
         assert np.array_equal(np.exp(result.log_probs), whole(model, text))
+
+
+@needs_library
+def test_a_fork_has_the_rows_of_its_text_alone(files, monkeypatch):
+    """To the last bit, whether llama.cpp copies the stream or the tokens that are in it."""
+    states = []
+    take = Context._take_state
+    monkeypatch.setattr(Context, "_take_state", lambda *a: (states.append(a[1]), take(*a)))
+
+    def steps(model, firsts):
+        (begun,) = model.forward([ForwardRow(None, TEXTS[2], ())])
+        pasts, found = [Past(begun.segment, len(TEXTS[2]))] * len(firsts), []
+        for step in range(3):
+            rows = [ForwardRow(p, (t + step,), (0,)) for p, t in zip(pasts, firsts, strict=True)]
+            results = model.forward(rows)
+            found.append([r.log_probs[0] for r in results])
+            pasts = [Past(r.segment, 1) for r in results]
+        return np.swapaxes(found, 0, 1)
+
+    alone = [steps(load(files["Q4_0"]), [first])[0] for first in range(4)]
+    for by_state in (True, False):
+        model = load(files["Q4_0"])
+        model.expect(5)
+        assert model.context._copies_states  # no other device computes here
+        model.context._copies_states = by_state
+        states.clear()
+        assert np.array_equal(steps(model, range(4)), alone)
+        assert len(states) == (3 if by_state else 0)
+
+
+@needs_library
+def test_room_is_made_once_for_as_many_contexts_as_are_expected(files, monkeypatch):
+    rooms = []
+    fit = Context.fit
+    monkeypatch.setattr(Context, "fit", lambda self, *a: (rooms.append(a[0]), fit(self, *a)))
+    declared = f'"{files["F32"]}" with engine="llamacpp"'
+    fkdsl.parse(PROGRAM.format(declared=declared), allow_outside=True).run(particles=12)
+    assert rooms == [12]
 
 
 @needs_library
@@ -216,7 +258,36 @@ def test_a_library_that_is_none_is_refused(files, tmp_path, monkeypatch):
     (tmp_path / "odd.so").write_bytes(b"no library")
     monkeypatch.setenv(binding.VARIABLE, str(tmp_path / "odd.so"))
     refused("cannot be loaded", files["F32"])
+    if (compiler := shutil.which("cc")) is not None:
+        source, library = tmp_path / "s.c", tmp_path / "s.so"
+        source.write_text("__attribute__((constructor)) void f(void) { __builtin_trap(); }")
+        subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(library)], check=True)
+        monkeypatch.setenv(binding.VARIABLE, str(library))
+        refused(r"s\.so, .* ends the process \(SIG.*\) as it is loaded", files["F32"])
     binding.library.cache_clear()
+
+
+@needs_library
+def test_a_library_of_one_s_own_is_tried_once(monkeypatch, tmp_path):
+    tried, run = [], subprocess.run
+    monkeypatch.setattr(
+        trial.subprocess, "run", lambda *a, **k: (tried.append(run(*a, **k)), tried[-1])[1]
+    )
+    path = binding.find_library()
+    trial.verify(path)
+    trial.verify(path)
+    assert [(p.returncode, p.stdout.splitlines()[-1]) for p in tried] == [(0, b"as it computes")]
+
+
+@needs_library
+def test_a_trial_finds_wrong_rows(tmp_path):
+    llama, file = binding.library(), tmp_path / "trial.gguf"
+    vectors = trial.write_model(file)
+    model = llama.model_load_from_file(str(file).encode(), llama.model_default_params())
+    assert trial.largest_difference(llama, model, vectors) <= trial.TOLERANCE
+    vectors[7] *= -1  # a token that comes after the fork
+    assert trial.largest_difference(llama, model, vectors) > trial.TOLERANCE
+    llama.model_free(model)
 
 
 @needs_library

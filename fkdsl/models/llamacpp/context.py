@@ -6,13 +6,13 @@
 
 Each sequence has a stream of its own (`kv_unified` false), so that attention sums over the same
 numbers however many others are in the batch: with one buffer for all, rounding would depend on the
-batch, and weights in a few bits make that visible. A copy then moves a stream's whole length, so
-lengths are kept short, in steps of STEP.
+batch, and weights in a few bits make that visible. llama.cpp's own copy then moves a stream's whole
+length, so lengths are kept short, in steps of STEP, and what fills less than half of its stream is
+copied as a state, which has the tokens that are there.
 """
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Sequence
 from ctypes import POINTER, c_int8, c_int32
@@ -49,6 +49,8 @@ class Context:
         self._pointer = 0
         self._free: Any = None
         self._batch = _Arrays(MOST_TOKENS)
+        # A state goes through the processor's memory, which takes long from another device's.
+        self._copies_states = not library.supports_gpu_offload()
 
     def fit(self, count: int, length: int, threads: int, kept: Sequence[int] = ()) -> None:
         """Makes room for `count` sequences of `length` tokens. kept: the sequences whose content is
@@ -84,15 +86,19 @@ class Context:
             )
         self._memory = self._library.get_memory(pointer)
         for i, state in states:
-            buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-            if self._library.state_seq_set_data(pointer, buffer, len(state), i) != len(state):
-                raise InternalError("llama.cpp takes no sequence back that it gave")
+            self._take_state(i, state)
 
-    def _state(self, i: int) -> bytes:
-        size = self._library.state_seq_get_size(self._pointer, i)
-        buffer = ctypes.create_string_buffer(size)
-        written = self._library.state_seq_get_data(self._pointer, buffer, size, i)
-        return bytes(memoryview(buffer)[:written])
+    def _state(self, i: int) -> NDArray[np.uint8]:
+        """The content of a sequence."""
+        state = np.empty(self._library.state_seq_get_size(self._pointer, i), np.uint8)
+        written = self._library.state_seq_get_data(self._pointer, state.ctypes, state.size, i)
+        return state[:written]
+
+    def _take_state(self, i: int, state: NDArray[np.uint8]) -> None:
+        """Gives a sequence the content of another."""
+        size = state.size
+        if self._library.state_seq_set_data(self._pointer, state.ctypes, size, i) != size:
+            raise InternalError("llama.cpp takes no sequence back that it gave")
 
     def close(self) -> None:
         """Frees the memory."""
@@ -100,10 +106,16 @@ class Context:
             self._free()
         self.count = self.length = self._pointer = 0
 
-    def copy(self, source: int, to: int) -> None:
-        """Makes a sequence equal to another."""
-        self._library.memory_seq_rm(self._memory, to, -1, -1)
-        self._library.memory_seq_cp(self._memory, source, to, -1, -1)
+    def copy(self, source: int, to: Sequence[int]) -> None:
+        """Makes sequences equal to another."""
+        if self._copies_states and 2 * self.tokens(source) <= self.length:
+            state = self._state(source)
+            for i in to:
+                self._take_state(i, state)
+            return
+        for i in to:
+            self._library.memory_seq_rm(self._memory, i, -1, -1)
+            self._library.memory_seq_cp(self._memory, source, i, -1, -1)
 
     def cut(self, i: int, length: int) -> None:
         """Leaves the first `length` tokens of a sequence."""
@@ -115,11 +127,14 @@ class Context:
         return int(self._library.memory_seq_pos_max(self._memory, i)) + 1
 
     def decode(self, runs: Sequence[Run], threads: int) -> NDArray[np.float32]:
-        """The (n, V) logits of all wanted positions, run after run. The sequences' numbers ascend.
-        Raises CallError if llama.cpp cannot compute them."""
+        """The (n, V) logits of all wanted positions, run after run, which the next call may
+        overwrite. The sequences' numbers ascend. Raises CallError if llama.cpp cannot compute
+        them."""
         self._library.set_n_threads(self._pointer, threads, threads)
-        parts = [self._decode(part) for part in _parts(runs, min(MOST_TOKENS, self._room()))]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        parts = _parts(runs, min(MOST_TOKENS, self._room()))
+        if len(parts) == 1:
+            return self._decode(parts[0])
+        return np.concatenate([self._decode(part).copy() for part in parts])
 
     def _room(self) -> int:
         return int(self._library.n_batch(self._pointer))
@@ -136,7 +151,7 @@ class Context:
         if not rows:
             return np.zeros((0, self._vocabulary), dtype=np.float32)
         logits = self._library.get_logits(self._pointer)
-        return np.ctypeslib.as_array(logits, (rows, self._vocabulary)).copy()
+        return np.ctypeslib.as_array(logits, (rows, self._vocabulary))
 
 
 class _Arrays:

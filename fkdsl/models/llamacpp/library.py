@@ -27,6 +27,8 @@ from fkdsl.base.errors import CallError
 VARIABLE = "FKDSL_LLAMACPP"
 """The environment variable that names a library of the user's own."""
 TESTED = "xllamacpp 2026.10.11549"
+WHEEL = "xllamacpp"
+"""The package, and what its library's name begins with."""
 INSTALL = 'pip install "fkdsl[llamacpp]"'
 F32 = 0
 """ggml's number of the type of single precision."""
@@ -190,6 +192,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_backend_init": (None, ()),
     "llama_log_set": (None, (c_void_p, c_void_p)),
     "llama_print_system_info": (c_char_p, ()),
+    "llama_supports_gpu_offload": (c_bool, ()),
     "llama_model_default_params": (ModelParameters, ()),
     "llama_model_load_from_file": (c_void_p, (c_char_p, ModelParameters)),
     "llama_model_free": (None, (c_void_p,)),
@@ -320,7 +323,7 @@ def find_library() -> Path:
                 f"{VARIABLE} names {given}, which is no file", "name libllama.so, or unset it"
             )
         return path
-    for package, pattern in (("xllamacpp", "xllamacpp.*"), ("llama_cpp", "lib/*llama.*")):
+    for package, pattern in ((WHEEL, f"{WHEEL}.*"), ("llama_cpp", "lib/*llama.*")):
         spec = find_spec(package)  # finds, and runs nothing
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             endings = (".so", ".pyd", ".dll", ".dylib")

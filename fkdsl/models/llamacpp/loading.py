@@ -15,8 +15,9 @@ from fkdsl.base.errors import CallError
 from fkdsl.models.digest import digest_of_file
 from fkdsl.models.gguf_header import GgufHeader, read_header
 from fkdsl.models.llamacpp.context import reason
-from fkdsl.models.llamacpp.library import Library, library, said
+from fkdsl.models.llamacpp.library import WHEEL, Library, find_library, library, said
 from fkdsl.models.llamacpp.model import MOST_SEQUENCES, LlamaCppModel
+from fkdsl.models.llamacpp.trial import verify
 from fkdsl.models.pretrained_texts import texts_of_tokenizer
 from fkdsl.models.runtimes import Request
 from fkdsl.models.sizes import verify_sizes
@@ -46,6 +47,9 @@ def load(request: Request) -> LlamaCppModel:
             f"{request.dtype}",
             "leave --dtype out",
         )
+    built = find_library()
+    if not built.name.startswith(WHEEL):
+        verify(built)
     llama = library()
     path = request.place / request.file
     header = read_header(path, request.name)

@@ -52,7 +52,7 @@ class LlamaCppModel(TokenizedModel):
         self._context = Context(library, pointer, self.vocabulary.size)
         # Callbacks run in the order in which objects go: the context's own before this one's.
         self._free = finalize(self, _free, library, self._context, pointer)
-        self._token_bytes, self._most = token_bytes, sequences
+        self._token_bytes, self._most, self._expected = token_bytes, sequences, 1
         self._sequences = Sequences(0)
         self._lock = threading.Lock()
 
@@ -68,6 +68,10 @@ class LlamaCppModel(TokenizedModel):
     @property
     def context(self) -> Context:
         return self._context
+
+    def expect(self, contexts: int) -> None:
+        """See ExpectsContexts."""
+        self._expected = max(self._expected, contexts)
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel. One batch, or several where there are fewer sequences than rows."""
@@ -123,13 +127,16 @@ class LlamaCppModel(TokenizedModel):
         """The results of some of the rows, by index. again: the segment of a single row that is
         computed once more, None for new ones."""
         plans = self._sequences.plan([rows[i] for i in wave])
+        copies: dict[int, list[int]] = {}
         for plan in plans:
             if plan.copied_from is not None:
-                self._context.copy(plan.copied_from, plan.sequence)
+                copies.setdefault(plan.copied_from, []).append(plan.sequence)
                 self._sequences.prepare(plan)
+        for source, to in copies.items():
+            self._context.copy(source, to)
         for plan in plans:
-            self._context.cut(plan.sequence, plan.kept)
-            self._sequences.cut(plan)
+            if self._sequences.cut(plan):
+                self._context.cut(plan.sequence, plan.kept)
         plans.sort(key=lambda plan: plan.sequence)
         runs = [(plan.sequence, plan.kept, plan.tokens, plan.wanted) for plan in plans]
         logits = torch.from_numpy(self._context.decode(runs, threads))
@@ -147,10 +154,11 @@ class LlamaCppModel(TokenizedModel):
         length = max(context.length, -(-needed // STEP) * STEP)
         most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
         count = min(context.count, most)
-        wanted = books.expected(rows)
+        wanted = max(books.expected(rows), self._expected)
         # A little of what was asked about of late may be lost; then nothing has to move.
         if len(rows) > count or wanted > count * SLACK:
-            wanted = int(wanted * SLACK) if len(rows) > 1 else wanted
+            if wanted > self._expected and len(rows) > 1:
+                wanted = int(wanted * SLACK)
             if not context.count and length > LONG * STEP:
                 wanted = max(wanted, FIRST_SEQUENCES)
             count = min(most, max(wanted, count))

@@ -217,14 +217,18 @@ class Sequences:
             if (segment := reference()) is not None:
                 segment.held[plan.sequence] = count
 
-    def cut(self, plan: Plan) -> None:
-        """Enters the cut of a plan; after the copies of all."""
+    def cut(self, plan: Plan) -> bool:
+        """Enters the cut of a plan; after the copies of all. Whether anything is cut off."""
         segment = plan.shared.segment
-        self._cut(plan.sequence, 0 if segment is None else segment.depth + 1, plan.shared.count)
+        depth = 0 if segment is None else segment.depth + 1
+        return self._cut(plan.sequence, depth, plan.shared.count)
 
-    def _cut(self, i: int, segments: int, count: int = 0) -> None:
-        """Leaves the first so many segments of a sequence, and of the last one `count` tokens."""
+    def _cut(self, i: int, segments: int, count: int = 0) -> bool:
+        """Leaves the first so many segments of a sequence, and of the last one `count` tokens.
+        Whether it held more."""
         path = self._held[i].path
+        if len(path) == segments and (not segments or path[-1][1] == count):
+            return False
         for reference, _ in path[segments:]:
             if (segment := reference()) is not None:
                 segment.held.pop(i, None)
@@ -233,6 +237,7 @@ class Sequences:
             path[-1] = (path[-1][0], count)
             if (last := path[-1][0]()) is not None:
                 last.held[i] = count
+        return True
 
     # ------------------------------------------------------------------- choices
 
