@@ -104,6 +104,15 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
         **{key: result[key] for key in kept if key in result},
         "posterior": [{**a, "value": _value_text(a["value"])} for a in posterior[:MOST_ANSWERS]],
         "answers": len(posterior),
+        "documents": [
+            {
+                "probability": finite(d["probability"]),
+                "se": finite(d["se"]),
+                "place": shown(f"{d['source']}:{d['line']}"),
+                "text": _value_text(d["text"]),
+            }
+            for d in (result.get("documents") or [])[:MOST_ANSWERS]
+        ],
     }
 
 

@@ -82,6 +82,13 @@
         ]),
       ));
     }
+    const documents = run.result.documents;
+    if (documents.length) {
+      at("documents").append(element("h3", {}, "Documents that the answers rest on"), table(
+        ["probability", "standard error", "document", "text"],
+        documents.map((d) => [figure(number(d.probability)), figure(number(d.se)), value(d.place), value(d.text)]),
+      ));
+    }
   }
 
   // ------------------------------------------------------------------------- draws

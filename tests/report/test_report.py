@@ -182,6 +182,37 @@ def test_run_writes_a_page_with_each_draws_alternatives(tmp_path, capsys):
     assert (status, "0 to 50" in err) == (2, True)
 
 
+RETRIEVES = """\
+model m = table:
+    "" -> "yes": 1.0
+
+index notes = "notes/*.md"
+
+program p() -> str:
+    d ~ retrieve(notes, "lamp", k=2)
+    lm = prompt("")
+    t ~ lm
+    factor 1.0 if contains(d.text, "old") else 0.0
+    return lm.text
+"""
+
+
+def test_the_page_lists_the_documents_that_answers_rest_on(tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.md").write_text("The old lamp.\n\nThe new <lamp>.\n")
+    (tmp_path / "p.fk").write_text(RETRIEVES)
+    out = tmp_path / "out.html"
+    call(capsys, "run", str(tmp_path / "p.fk"), "--method", "exact", "--report", str(out))
+    found = Elements()
+    found.feed(out.read_text("utf-8"))
+    rows = json.loads(found.scripts[0])["result"]["documents"]
+    assert [(d["place"], d["text"]) for d in rows] == [
+        ("notes/a.md:1", "The old lamp."),
+        ("notes/a.md:3", "The new <lamp>."),
+    ]
+    assert rows[0]["probability"] > rows[1]["probability"] > 0.0
+
+
 def test_segments_are_the_edges_of_the_tree(replay):
     for steps in replay.steps_by_island.values():
         tree = genealogy(steps)
