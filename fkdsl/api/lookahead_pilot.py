@@ -25,13 +25,15 @@ LEAST_POWER.
 to come. So b is known long before a text's end. A pilot of a program that draws one text ends once
 each path has drawn EVIDENCE tokens of it, and
 
-- b is within CLOSE of POWER by both halves, while at most UNRESOLVED nats are still expected, or
+- b is within CLOSE of POWER by both halves, while at most UNRESOLVED nats are still expected, of a
+  text of which FEW nats or more were expected at the beginning, or
 - b is lower by the half that looks ahead, of which all but a RESOLVED share of what was expected at
   the beginning has come, where that was at most UNRESOLVED nats.
 
 Where it ends is a function of the pilot's own draws, so nothing else changes. b is then that of the
 half that looks ahead, and `gain` is not known. (A half that looks ahead hurries to the nearest end,
-and there agrees with itself: so that it agrees is not enough.)
+and there agrees with itself: so that it agrees is not enough. And of a text of which little is
+expected what comes first agrees with anything.)
 
 A surrogate may be right in the mean and wrong from text to text. Of every particle it is known by
 how many nats r_i it would have weighed more by the draws of the other half. Under the posterior the
@@ -89,6 +91,9 @@ EVIDENCE = 4
 UNRESOLVED = 20.0
 """Nats that may still be expected of a text where a pilot ends because what came agrees, and at the
 beginning where it ends because it does not: of more, the whole text is seen."""
+FEW = 2.0
+"""Nats that were expected of a text at its beginning, below which a pilot does not end because what
+came agrees: b log h of what is still to come is about all that it has seen."""
 RESOLVED = 0.1
 """Share of the nats that were expected of a text which may still be, where a pilot ends because
 what came does not agree."""
@@ -229,7 +234,8 @@ class TrialPaths:
         )
         if self._power(looks=True) < POWER - CLOSE:
             return left <= RESOLVED * before and before <= UNRESOLVED
-        return self._power(looks=False) >= POWER - CLOSE and left <= UNRESOLVED
+        agrees = self._power(looks=False) >= POWER - CLOSE
+        return agrees and before >= FEW and left <= UNRESOLVED
 
     def gain(self) -> float | None:
         """Nats by which look-ahead brings draws nearer to the posterior; None where no particle

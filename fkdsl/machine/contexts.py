@@ -84,7 +84,7 @@ class ContextTable:
         node = self.engines[c.model].extend(c.node, ids)
         done = c.done or not ends.isdisjoint(ids)
         pending = None if ids else c.pending
-        self.set_context(ref, ContextState(c.model, node, c.start, c.skip, done, pending))
+        self.set_context(ref, ContextState(c.model, node, c.start, c.skip, done, pending, c.guess))
 
     def append_token(self, ref: ContextRef, token: int) -> None:
         """`extend` by one token of the vocabulary."""
@@ -94,7 +94,7 @@ class ContextTable:
         done = c.done or token in engine.model.vocabulary.ends
         node = engine.child(c.node, token)
         contexts = self.contexts = self.contexts.copy()
-        contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done)
+        contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, None, c.guess)
 
     def ids_of(self, ref: ContextRef, value: Any) -> tuple[int, ...]:
         """The tokens that a text, a token or a mark is in a context's vocabulary; a token of that

@@ -121,7 +121,6 @@ class RunningParticle(ContextTable):
     draft_block: DraftBlock | None = None
     twist: Twist | None = None
     evidence: tuple[Document, ...] = ()
-    power: float | None = None
     refused = NOWHERE
 
     def __init__(
@@ -152,7 +151,7 @@ class RunningParticle(ContextTable):
         self.contexts = list(state.contexts)
         self.draft_block = state.draft_block
         self.twist = state.twist
-        self.guesses, self.power = dict(state.guesses), state.power
+        self.guesses = dict(state.guesses)
         self.evidence = state.evidence
         self.memory = Memory(state.unmeasured)
 
@@ -203,7 +202,6 @@ class RunningParticle(ContextTable):
                 else ()
             ),
             evidence=self.evidence,
-            power=self.power,
             charges=charges,
             drawn=drawn,
             alternatives=alternatives,
@@ -234,7 +232,7 @@ class RunningParticle(ContextTable):
         # What the fork has made is in variables by now, and is measured with them.
         self.memory.op += fork.memory.now
         self.boundary, self.fuel = fork.boundary, fork.fuel
-        self.twist, self.guesses, self.power = fork.twist, dict(fork.guesses), fork.power
+        self.twist, self.guesses = fork.twist, dict(fork.guesses)
         self.evidence = fork.evidence
         self.status, self.value, self.died = fork.status, fork.value, fork.died
 

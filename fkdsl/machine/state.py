@@ -49,13 +49,25 @@ class Alternatives(NamedTuple):
     drawn: int
 
 
+class TextGuess(NamedTuple):
+    """What a text that is being drawn by look-ahead has been given credit for. power: how far it
+    trusts the surrogate. log_h: the log of h^power after its last token (nats), 0 where the
+    particle weighs nothing for it. since: draws of the particle since that token, 0 where log_h
+    is."""
+
+    power: float
+    log_h: float = 0.0
+    since: int = 0
+
+
 class ContextState(NamedTuple):
     """A context within a particle.
 
     model: the declared model's name, '' for the default. node: its tokens, as a handle into that
     model's prefix tree. start: how many of them are the prompt. skip: how many bytes these are.
     done: an end was drawn or observed. pending: what a draw of `Continues` has settled about the
-    next token: True, it goes on with the word; False, it does not; None, nothing.
+    next token: True, it goes on with the word; False, it does not; None, nothing. guess: of the
+    text that is being drawn from it; None where none looks ahead.
     """
 
     model: str
@@ -64,6 +76,7 @@ class ContextState(NamedTuple):
     skip: int
     done: bool = False
     pending: bool | None = None
+    guess: TextGuess | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +134,7 @@ class ProgramState:
     ContextRefs index, without those that no variable reaches. died: the condition, factor or
     observe that gave weight zero. twist, guesses: what is to be taken back of the weight; of
     guesses each owner has at most one, and they are in the order of the owners. evidence: the
-    documents that were drawn on the way here, each once. power: how far the text that is being
-    drawn trusts a surrogate, None where none looks ahead. charges: what each
+    documents that were drawn on the way here, each once. charges: what each
     of them, and each look ahead, added to the log weight (nats) in the step that led here, in
     order; drawn: what was drawn in that step; alternatives: what else each of these draws might
     have given, where the run records it (None for a draw whose outcomes cannot be listed), and of
@@ -139,7 +151,6 @@ class ProgramState:
     twist: Twist | None = None
     guesses: tuple[Guess, ...] = ()
     evidence: tuple[Document, ...] = ()
-    power: float | None = None
     charges: tuple[Charge, ...] = field(default=(), compare=False, repr=False)
     drawn: tuple[DrawnValue, ...] = field(default=(), compare=False, repr=False)
     alternatives: tuple[Alternatives | None, ...] = field(default=(), compare=False, repr=False)
@@ -156,5 +167,4 @@ class ProgramState:
             self.twist.log_weight if self.twist is not None else 0.0,
             self.guesses,
             self.evidence,
-            self.power,
         )

@@ -5,7 +5,6 @@
         "twist": [place, nats]              where a twist is to be taken back
         "guesses": {owner: nats}            guesses of fkdsl's own that are to be taken back
         "evidence": [v, ...]                documents that were drawn
-        "power": b                          how far its text trusts a surrogate
         "block": [i, n]                     where it is in a block of drafted tokens
     {"value": v}                            one that has returned
     {"died": place}                         one that has died
@@ -44,6 +43,7 @@ from fkdsl.machine.state import (
     Guess,
     ProgramState,
     Status,
+    TextGuess,
     Twist,
 )
 from fkdsl.machine.value_json import read_value, same, write_value
@@ -78,8 +78,6 @@ def state_to_json(
         data["evidence"] = [write_value(d) for d in evidence]
     if x.guesses:
         data["guesses"] = dict(x.guesses)
-    if x.power is not None:
-        data["power"] = x.power
     if (block := _write_block(x)) is not None:
         data["block"] = block
     if x.drawn:
@@ -146,7 +144,6 @@ def state_from_json(
         contexts,
         twist=twist,
         guesses=tuple(Guess(o, float(w)) for o, w in sorted(data.get("guesses", {}).items())),
-        power=float(data["power"]) if "power" in data else None,
         draft_block=draft_block,
         **told,
     )
@@ -256,7 +253,7 @@ def _read_change(data: Any, base: Any) -> Any:
 
 def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) -> dict[str, Any]:
     """{"model", "tokens", "start"}, or {"of", "keep", "add"}: the first `keep` tokens (all) of the
-    base's context `of` (the i-th), and the tokens added; of both {"done", "pending"}."""
+    base's context `of` (the i-th), and the tokens added; of both {"done", "pending", "guess"}."""
     of, keep = _nearest(c, i, before)
     if of is None:
         data: dict[str, Any] = {"model": c.model, "tokens": list(c.node.tokens), "start": c.start}
@@ -270,6 +267,8 @@ def _write_context(c: ContextState, i: int, before: tuple[ContextState, ...]) ->
         data["done"] = True
     if c.pending is not None:
         data["pending"] = c.pending
+    if c.guess is not None:
+        data["guess"] = list(c.guess)
     return data
 
 
@@ -315,13 +314,16 @@ def _read_context(
     before: tuple[ContextState, ...],
     attachments: Mapping[int, Attachment],
 ) -> ContextState:
-    done, pending = data.get("done", False), data.get("pending")
+    done, pending, guess = data.get("done", False), data.get("pending"), None
+    if "guess" in data:
+        power, log_h, since = data["guess"]
+        guess = TextGuess(float(power), float(log_h), since)
     if "tokens" in data:
         engine = engines[data["model"]]
         tokens, start = _read_ids(engine, data["tokens"], attachments), data["start"]
         skip = len(engine.model.vocabulary.raw(tokens[:start]))
         return ContextState(
-            data["model"], engine.extend(engine.root, tokens), start, skip, done, pending
+            data["model"], engine.extend(engine.root, tokens), start, skip, done, pending, guess
         )
     base = before[data.get("of", i)]
     node, keep = base.node, data.get("keep", base.node.length)
@@ -330,7 +332,7 @@ def _read_context(
         node = node.parent
     engine = engines[base.model]
     node = engine.extend(node, _read_ids(engine, data.get("add", ()), attachments))
-    return ContextState(base.model, node, base.start, base.skip, done, pending)
+    return ContextState(base.model, node, base.start, base.skip, done, pending, guess)
 
 
 def _read_ids(

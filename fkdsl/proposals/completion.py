@@ -35,6 +35,7 @@ from fkdsl.engine.constraints.constraint import Constraint, Future
 from fkdsl.engine.constraints.futures import SoFar, futures
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
+from fkdsl.machine.state import TextGuess
 from fkdsl.models.surrogate.model import Array, Surrogate
 from fkdsl.proposals.filtering import belief_at, filter_texts
 from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
@@ -167,13 +168,15 @@ class CompletionLookahead:
             key: Hashable = (
                 c.node,
                 (id(text.constraint), len(text.ids), text.tokens_left),
-                (particle.power, held := particle.guesses.get(OWNER)),
+                c.guess,
                 (id(outcomes.row), id(outcomes.mask)),
             )
             keys.append(key)
             if key not in self._tilts and key not in missing:
                 assert text.tokens_left is not None
-                power = particle.power if text.ids else None
+                guess = c.guess
+                power = guess.power if guess is not None and text.ids else None
+                held = guess.log_h if guess is not None and guess.log_h != 0.0 else None
                 belief = self._belief(c.model, c.node, text, outcomes.row)
                 asked = (text.ids, text.tokens_left, power, held)
                 missing[key] = outcomes, Guided(outcomes, belief, messages, *asked)
@@ -260,12 +263,44 @@ class CompletionLookahead:
         return filtered if surrogate.head is None else surrogate.head.belief(row, filtered)
 
 
-def look_ahead(particle: RunningParticle, log_h: float, power: float | None = None) -> None:
-    """Weighs a particle by the h^b of its last draw, nats, in the place of that of the one before;
-    0 where the last draw looks no further ahead. power: b."""
-    particle.power = power
-    if log_h != 0.0 or OWNER in particle.guesses:
-        particle.guess(OWNER, log_h)
+def look_ahead(particle: RunningParticle, drawn_from: Any, guess: TextGuess | None = None) -> None:
+    """Weighs a particle by the h^b of its last draw, in the place of what it weighed for the same
+    text before. drawn_from: of that draw. guess: None where it did not look ahead.
+
+    The particle weighs the product of h^b over its texts, so where it draws from several contexts
+    in turn, each keeps its own from one of its tokens to the next. A text that has missed its turn,
+    since another context was drawn from twice, counts no longer; nor does one that goes on in a
+    copy of its context.
+    """
+    contexts = particle.contexts
+    index = drawn_from.index if isinstance(drawn_from, ContextRef) else -1
+    own = contexts[index].guess if index >= 0 else None
+    if guess is None and own is None and OWNER not in particle.guesses:
+        return
+    drawn = contexts[index].node.parent if index >= 0 else None
+    # Draws since the same context's last one; a draw that does not look ahead has no turns.
+    turn = 0 if guess is None else math.inf if own is None else own.since
+    after = list(contexts)
+    for i, c in enumerate(contexts):
+        if i == index:
+            of = guess
+        else:
+            of = _waiting(c.guess, -1 if c.node is drawn and c.guess == own else turn)
+        if of is not c.guess:
+            after[i] = c._replace(guess=of)
+    particle.contexts = after
+    held = dict.fromkeys((c.node, c.guess) for c in after if c.guess is not None)  # a copy is one
+    total = math.fsum(of.log_h for _, of in held)
+    if total != 0.0 or OWNER in particle.guesses:
+        particle.guess(OWNER, total)
+
+
+def _waiting(guess: TextGuess | None, turn: float) -> TextGuess | None:
+    """What is held of a text after one more draw from elsewhere. turn: more draws than that since
+    its last token, and it has missed its turn."""
+    if guess is None or guess.log_h == 0.0:
+        return guess
+    return TextGuess(guess.power) if guess.since > turn else guess._replace(since=guess.since + 1)
 
 
 def _whole(text: Ahead) -> int:

@@ -43,7 +43,7 @@ class StateAtDraw:
         *self._below, top = particle.frames  # frames that wait do not change
         self._top, self._slots = (top.function, top.pc, top.target), tuple(top.slots)
         guesses = tuple(sorted(particle.guesses.items())) if particle.guesses else ()
-        self._others = (particle.twist, guesses, particle.evidence, particle.power)
+        self._others = (particle.twist, guesses, particle.evidence)
         self._key: Hashable = None
 
     def key(self) -> Hashable:

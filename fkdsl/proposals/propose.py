@@ -22,7 +22,7 @@ from fkdsl.base.spans import Span
 from fkdsl.machine.charges import Masses
 from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
-from fkdsl.machine.state import Status
+from fkdsl.machine.state import Status, TextGuess
 from fkdsl.proposals.alternatives import NOBODY, alternatives_of
 from fkdsl.proposals.completion import look_ahead
 from fkdsl.proposals.draft_weighted import DraftWeighted
@@ -74,7 +74,7 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         value = draw.distribution.sample(draw.rng)
         if draw.settings.alternatives:
             particle.alternatives.append(None)
-        look_ahead(particle, 0.0)
+        look_ahead(particle, None)
         particle.assign_drawn(particle.frames[-1], op.target, value)
         return None
     kernel = kernel_for(plan, draw.settings, outcomes, draw.is_decided)
@@ -107,7 +107,7 @@ def _take_token(draw: OpenDraw, choice: Choice) -> None:
         frame.pc += draw.passed
     if choice.log_w != 0.0:
         particle.weigh(choice.log_w, draw.blame, choice.refused)
-    look_ahead(particle, 0.0)
+    look_ahead(particle, d)
 
 
 def kernel_for(
@@ -186,7 +186,7 @@ def move_past(
     if particle.status is Status.RUNNING:  # one that has returned has taken its twist back
         twists = ahead is not None and ahead.twists(particle)
         log_h = tilt.log_h(choice.i) if tilt is not None and twists else 0.0
-        look_ahead(particle, log_h, None if tilt is None else tilt.power)
+        look_ahead(particle, d, None if tilt is None else TextGuess(tilt.power, log_h))
     drafting = draw.settings.drafting
     if drafting is None or before is None or (of := drafting.of.get(before.model)) is None:
         return None

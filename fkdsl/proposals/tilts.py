@@ -112,9 +112,11 @@ def _tilts(
     h /= largest[:, None]
     result = []
     for j, (draw, (power, log_h_0)) in enumerate(zip(draws, firsts, strict=True)):
-        if not means[j] > least:  # nothing is known: the weight stays where it was
+        if not means[j] > least:
+            # Nothing is known: what has come is what was expected, so the weight stays.
             held = 0.0 if draw.held is None else draw.held
-            result.append((Tilt(np.ones_like(h[j]), held, power, log_h_0), math.nan))
+            to_come = min(held - math.log(masses[j]), 0.0) if masses[j] > 0.0 else held
+            result.append((Tilt(np.ones_like(h[j]), to_come, power, log_h_0), math.nan))
             continue
         before = draw.held if log_h_0 is None else power * log_h_0
         drift = math.nan if before is None else math.log(masses_h[j]) - before

@@ -356,6 +356,7 @@ AGREES = early(False, 5, -4.0, -30.0)
         (AGREES, early(True, 4, -4.0, -30.0), False),  # three tokens
         (replace(AGREES, points=4), early(True, 5, -4.0, -30.0), False),
         (AGREES, early(True, 5, -25.0, -30.0), False),  # much is still to come
+        (AGREES, early(True, 5, -1.0, -30.0, first=-1.5), False),  # little ever was
         (early(False, 5, -4.0, -8.0), early(True, 5, 0.0, -30.0), False),  # it hurried
         (AGREES, early(True, 5, -4.0, -8.0), False),  # what came does not agree
         (AGREES, early(True, 5, -0.5, -8.0), True),  # and nearly all of it has come

@@ -5,9 +5,10 @@
 
 Every constraint is run on smollm2 with each way of looking ahead (docs/lookahead.md), or by local,
 with the same seeds and particles. `equal` is `none` with as many more particles as auto's pilot and
-longer texts cost: with them it forwards as many tokens as auto does. A row has: the share of
-runs with an answer; the standard deviation of log Z over them; its error, the root mean square of
-log Z_hat - log Z with log Z from all unbiased runs of the row's constraint, and 5 nats for a run
+longer texts cost: with them it forwards as many tokens as auto does. `--surrogate` has auto look
+ahead by that file, as far as a pilot finds, as if it lay in the cache folder. A row has: the share
+of runs with an answer; the standard deviation of log Z over them; its error, the root mean square
+of log Z_hat - log Z with log Z from all unbiased runs of the row's constraint, and 5 nats for a run
 that died; the mean effective sample size, distinct answers, tokens and seconds of a run, of
 processor time, since others may use the machine. What is made once in a process (automata,
 messages, the surrogate's reading) is made in a run of other seeds before, which is not counted.
@@ -30,9 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import fkdsl
+from fkdsl.api.lookahead import LookaheadChoice
 from fkdsl.base.logspace import log_sum_exp
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.models.registry import load_model
+from fkdsl.models.surrogate.files import read
 
 DIED = 5.0
 """Nats that a run that died is off by."""
@@ -117,7 +120,7 @@ def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
     way = "none" if way == "equal" else way
     engine = CachedTransformer(model)
     method = "local" if way == "local" else "smc"
-    lookahead = surrogate if way == "auto" and surrogate is not None else way
+    lookahead = LookaheadChoice("auto", surrogate) if way == "auto" else way
     options = {} if way == "local" else {"lookahead": lookahead}
     began = time.process_time()
     try:
@@ -212,7 +215,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", default=",".join(NAMES), help="names of constraints")
     parser.add_argument("--ways", default="none,equal,auto,local")
-    parser.add_argument("--surrogate", help="a file of `fkdsl distil`, for `auto`")
+    parser.add_argument("--surrogate", type=Path, help="a file of `fkdsl distil`, for `auto`")
     parser.add_argument("--runs", type=Path, help="a file that keeps the runs")
     args = parser.parse_args()
     cells: list[Cell] = [
@@ -230,7 +233,8 @@ def main() -> None:
             known[cell, seed] = Run(**data)
             if cell in found and seed < args.seeds:
                 found[cell].append(known[cell, seed])
-    for cell, seed, result in runs_of(cells, args.seeds, known, args.surrogate):
+    surrogate = None if args.surrogate is None else read(args.surrogate)
+    for cell, seed, result in runs_of(cells, args.seeds, known, surrogate):
         found[cell].append(result)
         print(cell, seed, f"{result.log_z:.2f}", file=sys.stderr, flush=True)
         if args.runs is not None:

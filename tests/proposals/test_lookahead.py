@@ -196,9 +196,7 @@ def test_a_check_in_place_leaves_the_particle_as_it_was():
 def standing_at(value, context="root"):
     """As much of a particle at a draw as its state is made of."""
     frame = SimpleNamespace(function="main", pc=3, target=0, slots=[value])
-    return SimpleNamespace(
-        frames=[frame], contexts=[context], twist=None, guesses={}, evidence=(), power=None
-    )
+    return SimpleNamespace(frames=[frame], contexts=[context], twist=None, guesses={}, evidence=())
 
 
 def test_many_different_states_at_the_same_contexts_are_not_compared_each_with_each():

@@ -301,7 +301,6 @@ def _is_state(v: Any, models: Mapping[str, Any]) -> bool:
         and ("twist" not in v or _is_at_place(v["twist"], is_number))
         and is_map(v.get("guesses", {}), is_number)
         and is_list(v.get("evidence", []), is_document)
-        and ("power" not in v or _is_power(v["power"]))
         and _is_end_or_place(v, models)
     )
 
@@ -351,8 +350,10 @@ def _is_token(v: Any) -> bool:
     )
 
 
-def _is_power(v: Any) -> bool:
-    return is_number(v) and 0.0 <= v <= 1.0
+def _is_guess(v: Any) -> bool:
+    """The power, nats and draws of a TextGuess."""
+    is_three = is_list(v, is_number) and len(v) == 3
+    return is_three and 0.0 <= v[0] <= 1.0 and is_whole(v[2], 0, MOST_STEPS)
 
 
 def _is_at_place(v: Any, each: Check) -> bool:
@@ -383,6 +384,8 @@ def _is_context(v: Any, models: Mapping[str, Any]) -> bool:
     if not isinstance(v, dict) or not isinstance(v.get("done", False), bool):
         return False
     if not (v.get("pending") is None or isinstance(v["pending"], bool)):
+        return False
+    if "guess" in v and not _is_guess(v["guess"]):
         return False
     if "tokens" in v:
         return (

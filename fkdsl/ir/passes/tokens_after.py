@@ -131,7 +131,8 @@ def _is_left_at_ends_only(function: ir.Function, first: int, last: int, context:
     """Whether a loop is left, but for its head, only where the token that is drawn is an end."""
     body = function.body
     inside = {i.name for i in body[first : last + 1] if isinstance(i, ir.Label)}
-    drawn = [i.target for i in body[first : last + 1] if isinstance(i, ir.Draw)]
+    draws = [i for i in body[first : last + 1] if isinstance(i, ir.Draw)]
+    drawn = [i.target for i in draws if may_extend(function, i, context)]
     for pc in range(first + 2, last + 1):
         match body[pc]:
             case ir.Jump(label=label) if label not in inside:
@@ -146,9 +147,11 @@ def _is_left_at_ends_only(function: ir.Function, first: int, last: int, context:
 
 
 def may_extend(function: ir.Function, instr: ir.Instr, context: int) -> bool:
-    """Whether an instruction may append to a context: but for draws of numbers and the like, and
-    `n += 1` for what is seen to be none."""
+    """Whether an instruction may append to a context: but for draws of numbers and the like, draws
+    from what is seen to be another context, and `n += 1` for what is seen to be none."""
     match instr:
+        case ir.Draw(distribution=ir.Local(slot=slot)) if slot != context:
+            return not (_is_new(function, slot) and _is_known(function, context))
         case ir.Draw(distribution=ir.Builtin()) | ir.Observe(distribution=ir.Builtin()):
             return False
         case ir.Append(target=slot):
@@ -156,6 +159,20 @@ def may_extend(function: ir.Function, instr: ir.Instr, context: int) -> bool:
         case ir.Evaluate():
             return True
     return instr.contexts is ir.Contexts.EXTENDS
+
+
+def _is_new(function: ir.Function, slot: int) -> bool:
+    """Whether a variable is seen to hold a context that nothing before it held."""
+    match [i for i in function.body if slot in writes(i)]:
+        case [ir.Set(value=ir.Model(operation=("prompt" | "chat" | "fork")))]:
+            return slot >= function.parameters
+    return False
+
+
+def _is_known(function: ir.Function, slot: int) -> bool:
+    """Whether a variable is seen to hold nothing that another of the function's own began with."""
+    given = slot < function.parameters and not any(slot in writes(i) for i in function.body)
+    return given or _is_new(function, slot)
 
 
 def _is_no_context(function: ir.Function, slot: int) -> bool:
