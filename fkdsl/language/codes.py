@@ -124,5 +124,5 @@ CODES: dict[str, str] = {
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
     "FK503": "a prompt that ends in a space",
-    "FK504": "options without a space before them",
+    "FK504": "no space before an option or a text",
 }

@@ -152,3 +152,26 @@ def test_other_options_are_not(body):
 @pytest.mark.parametrize("models", ["", TABLE, 'model "tiny"\n', 'model v = bytes("smollm2")\n'])
 def test_options_for_bytes_and_tables_are_not(models):
     assert warned(['lm = prompt("Answer:")', CHOICE], models, "FK504") == []
+
+
+@pytest.mark.parametrize(
+    ("test", "n"),
+    [
+        ("valid_json(s)", 1),
+        ('len(s) < 9 and starts_with(s, "The")', 1),
+        ('matches(s, "[A-Z][a-z]+")', 1),
+        ("valid_json(strip(s))", 0),
+        ("not valid_json(s)", 0),
+        ('matches(s, " ?[A-Z][a-z]+")', 0),
+        ('matches(s, "[0-9]+")', 0),
+        ('starts_with(s, " The")', 0),
+        ('contains(s, "The")', 0),
+    ],
+)
+def test_a_text_that_must_begin_without_the_space_is_warned_of(test, n):
+    body = ["s ~ text(lm, max_tokens=9)", f"condition {test}"]
+    assert warned(['lm = prompt("Data:")', *body], code="FK504") == ["s"] * n
+    assert warned(['lm = prompt("")', 'lm += f"{x}:"', *body], code="FK504") == ["s"] * n
+    assert warned(['lm = prompt("Data:\\n")', *body], code="FK504") == []
+    assert warned(['lm = prompt("Data:")', "t ~ lm", *body], code="FK504") == []
+    assert warned(['lm = prompt("Data:")', *body], 'model "tiny"\n', "FK504") == []

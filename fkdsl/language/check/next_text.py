@@ -98,6 +98,60 @@ def begins_with_digit(pattern: str) -> bool:
         return False
 
 
+def glued_texts(rest: Sequence[tree.Stmt], context: str) -> list[tree.Name]:
+    """The text that is the first of some statements to move a context on, as it is named in each
+    condition that has it begin without a space: `valid_json(s, ...)`, and `matches` and
+    `starts_with` by what begins with a letter."""
+    at = next((i for i, s in enumerate(rest) if moves_on(s, context)), len(rest))
+    match rest[at : at + 1]:
+        case [tree.Draw(target=target, value=tree.Call() as call)] if (
+            call.function.name == "text" and is_name(argument(call, 0, "lm"), context)
+        ):
+            text = target.name
+        case _:
+            return []
+    found: list[tree.Name] = []
+    for statement in rest[at + 1 :]:
+        if isinstance(statement, tree.Condition):
+            for test in conjuncts(statement.test):
+                given = argument(test, 0, "s") if isinstance(test, tree.Call) else None
+                if isinstance(given, tree.Name) and given.name == text and is_glued(test):
+                    found.append(given)
+        if any(name.name == text for name in targets(statement)):
+            break
+    return found
+
+
+def is_glued(test: tree.Expr) -> bool:
+    """Whether a call is false of a text that begins with a space, and true of some that begins
+    with a letter or a brace."""
+    match test:
+        case tree.Call(function=tree.Name(name="valid_json")):
+            return True
+        case tree.Call(function=tree.Name(name="starts_with"), args=(_, tree.Literal(value=part))):
+            return str(part)[:1].isalpha()
+        case tree.Call(function=tree.Name(name="matches"), args=(_, tree.Literal(value=pattern))):
+            return begins_with_letter(str(pattern))
+    return False
+
+
+def begins_with_letter(pattern: str) -> bool:
+    """Whether what a pattern matches in full may begin with a letter, and not with a space.
+
+    >>> [begins_with_letter(p) for p in ("[A-Z].*", " ?yes", ".+", "[0-9]+", "(")]
+    [True, False, False, False, False]
+    """
+    try:
+        may_begin = compiled_pattern(pattern).fullmatch
+
+        def begins(first: str) -> bool:
+            return timed_match(may_begin, first, None, None, None, True) is not None  # partial=True
+
+        return not begins(" ") and any(map(begins, string.ascii_letters))
+    except BuiltinError:
+        return False
+
+
 def conjuncts(test: tree.Expr) -> Iterator[tree.Expr]:
     if isinstance(test, tree.BoolOp) and test.op == "and":
         for operand in test.operands:

@@ -1,6 +1,7 @@
 """Warnings about the space before a word, which the tokens of most models bring themselves: for a
-text that a context is given and that ends in one, and for the options of a choice that come behind
-a text without one and have none. Of numbers there are none: tokens of digits bring no space."""
+text that a context is given and that ends in one, and for the options of a choice, or a text with
+conditions, that come behind a text without one and have none. Of numbers there are none: tokens of
+digits bring no space."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import TypeGuard
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
-from fkdsl.language.check.next_text import digits_follow, is_name, moves_on
+from fkdsl.language.check.next_text import digits_follow, glued_texts, is_name, moves_on
 from fkdsl.language.check.scopes import World
 from fkdsl.language.check.text_lists import argument
 from fkdsl.language.syntax import edits, tree
@@ -62,7 +63,8 @@ class Spaces:
     def options(
         self, statement: tree.Stmt, rest: Sequence[tree.Stmt], contexts: dict[str, list[str]]
     ) -> None:
-        """Looks at the choice that comes next after a statement that gives a text to a context."""
+        """Looks at the choice or text that comes next after a statement that gives a text to a
+        context."""
         match statement:
             case tree.Assign(targets=(target,), value=tree.Call() as call) if (
                 call.function.name == "prompt"
@@ -87,6 +89,16 @@ class Spaces:
                 "space and a word as one token",
                 "begin each option with a space, and `strip` what is drawn",
                 edits=tuple(e for option in glued for e in with_space(option)),
+            )  # fmt: skip
+        elif texts := glued_texts(rest, target.name):
+            stripped = f"strip({texts[0].name})"
+            self.world.report.warning(
+                "FK504", "the text has no space before it", texts[0].span,
+                f"`{end_of(last_part(given))}` comes before, and after it most models write a "
+                "space and a word, or a brace, as one token",
+                f"write `{stripped}` here, and where it is returned; or end the prompt with a new "
+                "line, as its examples do",
+                edits=tuple(e for name in texts for e in edits.instead(name.span, stripped)),
             )  # fmt: skip
 
     def text(self, texts: Iterable[tree.Expr], models: Iterable[str], what: str) -> None:
