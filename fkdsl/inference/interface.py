@@ -30,6 +30,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkabl
 
 from fkdsl.base.arrays import ArrayLike
 from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import Probabilities
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import Rng
 from fkdsl.base.spans import Span
@@ -136,6 +137,45 @@ class Bounded(Protocol[S_contra]):
     def log_bound(self, x: S_contra) -> float:
         """On every path from x on, the potentials after x multiply to at most exp of it; inf where
         that is unknown."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Fan(Generic[S]):
+    """The outcomes of the draw that a state stands at, before it is made.
+
+    x: the state. p: (n,) not negative, float64 or float32: what each outcome multiplies the weight
+    by. guess: (n,) positive, None for all alike: what each promises beyond that, as far as is
+    known; exp(log_scale) times it is comparable between states (log_scale in nats). It is no part
+    of any weight. made: what the model wants to know again when an outcome is taken.
+    """
+
+    x: S
+    p: Probabilities
+    guess: Probabilities | None = None
+    log_scale: float = 0.0
+    made: Any = None
+
+
+@runtime_checkable
+class ListsOutcomes(Protocol[S]):
+    """A FeynmanKac that lists the outcomes of a draw, and takes one that it is given.
+
+    Law: for each state x with a Fan and every f, with log_g of `take` and log_G of `step`,
+
+        sum_v p(v) E[exp(log_g) f(x_t) | outcome v is taken] = E[exp(log_G) f(x_t)].
+    """
+
+    def fans(self, xp: Sequence[S]) -> list[Fan[S] | None]:
+        """What the next draw of each state may give; None for a draw whose outcomes cannot be
+        listed, a continuous one, and where no outcome is left."""
+        ...
+
+    def take(
+        self, rngs: Sequence[Rng], chosen: Sequence[tuple[Fan[S], int]]
+    ) -> tuple[list[S], Floats]:
+        """The rest of the step after these outcomes (n): the states, and the log of what the rest
+        weighs (n,), nats. Each later draw of the step is made from the particle's stream."""
         ...
 
 

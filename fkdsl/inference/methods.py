@@ -56,6 +56,7 @@ METHODS = Methods(
     {
         "smc": "samplers.smc",
         "steer": "samplers.steer",
+        "dpf": "samplers.dpf",
         "importance": "samplers.smc",
         "rejection": "samplers.rejection",
         "pgibbs": "samplers.pgibbs",

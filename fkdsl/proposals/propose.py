@@ -124,8 +124,11 @@ def kernel_for(
         return MASKED
     if outcomes.blocks.are_few(settings.enumerated):
         return ENUMERATED
-    if not settings.rejection:
-        return MASKED
+    return rejection_for(plan, settings) if settings.rejection else MASKED
+
+
+def rejection_for(plan: ProposalPlan[Compute], settings: ProposalSettings) -> WeightedRejection:
+    """Weighted rejection with the bounds that suit what a question costs."""
     if plan.expensive:
         return WeightedRejection(EXPENSIVE_HEAD, EXPENSIVE_QUESTIONS, settings.enough)
     return WeightedRejection(settings.head, settings.questions, settings.enough)

@@ -12,7 +12,7 @@ need is served at once (rounds.py), until every particle has passed its boundary
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng
 from fkdsl.engine.cached_transformer import CachedTransformer
-from fkdsl.inference.interface import Charge
+from fkdsl.inference.interface import Charge, Fan
 from fkdsl.machine.particle import Executable, RunningParticle
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
+from fkdsl.steering.fans import ListingStep, TakingStep, Undrawn
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
@@ -107,6 +108,35 @@ class SteeringModel:
         moves = [(e.after, e.log_G) if e is not None else next(moved) for e in early]
         if precompute is not None and not any(x.status is Status.RUNNING for x, _ in moves):
             precompute.end()
+        return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
+
+    def fans(self, xp: Sequence[ProgramState]) -> list[Fan[ProgramState] | None]:
+        """What the next draw of each state may give (`ListsOutcomes`)."""
+        self._lookaheads.new_step(1)
+        steps: list[ListingStep] = []
+        for x in xp:
+            particle = RunningParticle(self.code, self.engines, Undrawn(), self.limits)
+            particle.resume(x)
+            steps.append(ListingStep(x, particle, self.proposals, self._lookaheads))
+        try:
+            self._advance(steps, "")
+            return [step.fan for step in steps]
+        finally:
+            self._rounds.end_step()
+            for step in steps:
+                step.particle.release()
+
+    def take(
+        self, rngs: Sequence[Rng], chosen: Sequence[tuple[Fan[ProgramState], int]]
+    ) -> tuple[list[ProgramState], Floats]:
+        """The rest of the step after these outcomes (`ListsOutcomes`)."""
+        steps: list[ParticleStep] = []
+        for rng, (fan, i) in zip(rngs, chosen, strict=True):
+            particle = RunningParticle(self.code, self.engines, rng, self.limits)
+            particle.resume(fan.x)
+            own = self.proposals, self._lookaheads, fan.made, i, self.guessers
+            steps.append(TakingStep(particle, *own))
+        moves = self._run(steps, [], "")
         return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
 
     def run_to_end(self, steps: Sequence[ParticleStep]) -> tuple[list[ProgramState], Floats]:
@@ -205,6 +235,23 @@ class SteeringModel:
     ) -> dict[int, ProgramState]:
         """`_run`, of which each particle's state is given."""
         ends: dict[int, ProgramState] = {}
+
+        def end(i: int) -> None:
+            ends[i] = steps[i].particle.state()
+            arrived.append((steps[i].particle.rng, ends[i]))
+
+        self._advance(steps, when, end, lambda: self._precomputed(arrived))
+        return ends
+
+    def _advance(
+        self,
+        steps: Sequence[ParticleStep],
+        when: str,
+        ended: Callable[[int], None] = lambda i: None,
+        precomputed: Callable[[], Precomputed | None] = lambda: None,
+    ) -> None:
+        """Advances steps in rounds until none requests anything; `ended` is told of each as it
+        comes to its end."""
         pending = list(enumerate(steps))
         while pending:
             waiting = []
@@ -215,15 +262,11 @@ class SteeringModel:
                 except Fault as fault:
                     raise self._mistake(fault, step.particle, i, len(steps), when) from None
                 if request is None:
-                    ends[i] = step.particle.state()
-                    arrived.append((step.particle.rng, ends[i]))
+                    ended(i)
                 else:
                     waiting.append((i, step, request))
-            self._rounds.serve(
-                [(step, request) for _, step, request in waiting], self._precomputed(arrived)
-            )
+            self._rounds.serve([(step, request) for _, step, request in waiting], precomputed())
             pending = [(i, step) for i, step, _ in waiting]
-        return ends
 
     def _precomputed(self, arrived: Sequence[tuple[Rng, ProgramState]]) -> Precomputed | None:
         """What to compute with the rows that particles wait for."""

@@ -16,6 +16,7 @@ from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.interface import Particle
 from fkdsl.inference.run import run
 from fkdsl.inference.samplers.alive import alive
+from fkdsl.inference.samplers.dpf import dpf
 from fkdsl.inference.samplers.rejection import rejection
 from fkdsl.inference.samplers.resampling import RESAMPLING
 from fkdsl.inference.samplers.smc import importance, smc
@@ -39,6 +40,7 @@ LOOPS = {
     "smc": lambda model, rng: smc(model, rng, 9, 1.0, "systematic"),
     "smc, adaptive": lambda model, rng: smc(model, rng, 9, 0.5, "ssp"),
     "steer": lambda model, rng: steer(model, rng, 4, 3),
+    "dpf": lambda model, rng: dpf(model, rng, 9),
     "importance": lambda model, rng: importance(model, rng, 9),
     "alive": lambda model, rng: alive(model, rng, 9, 40),
     "rejection": lambda model, rng: rejection(model, rng, samples=3, attempts=40, batch=7),

@@ -20,7 +20,7 @@ from fkdsl.values.token_distributions import ChoiceOf
 from fkdsl.values.values import ContextRef
 from tests.steering.oracle import oracle_measure
 
-METHODS = ("smc", "steer", "importance", "rejection", "alive", "pgibbs")
+METHODS = ("smc", "steer", "dpf", "importance", "rejection", "alive", "pgibbs")
 TABLE = """model m = table:
     "" -> "a": 0.5, "b": 0.2, "c": 0.1, EOS: 0.2
     "a" -> "a": 0.3, "b": 0.6, EOS: 0.1

@@ -16,7 +16,7 @@ from fkdsl.steering.feynman_kac import SteeringModel
 from fkdsl.testing import program_texts
 from tests.steering.blamed import blame_of, program
 
-METHODS = ("smc", "steer", "importance", "exact")
+METHODS = ("smc", "steer", "dpf", "importance", "exact")
 
 
 # ------------------------------------------------------------- weights
