@@ -86,7 +86,8 @@ class Result:
     what each line did, in a run that asks for it. drafts: where tokens were drafted, counts of
     rounds (blocks verified), tokens drawn, tokens that had a draft, and tokens that were the
     draft's. log_z_interval: of islands, an interval that should cover log Z 19 times in 20. sole:
-    "ancestor" or "particle" where the whole population comes from a single one, else "".
+    "ancestor" or "particle" where the whole population comes from a single one, else "". shown:
+    values at most in its table, as `str` and notebooks have it.
     """
 
     program: str
@@ -112,6 +113,7 @@ class Result:
     drafts: dict[str, int] | None = None
     log_z_interval: tuple[float, float] | None = None
     sole: str = ""
+    shown: int = field(default=SHOWN, compare=False, repr=False)
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values.
@@ -145,11 +147,12 @@ class Result:
         return [self.particles[rng.choice(weights)].value for _ in range(n)]
 
     def __str__(self) -> str:
-        """The posterior as a table of at most SHOWN values, then log Z."""
-        lines = [f"{a.probability:7.4f}  {_written(a.value)}" for a in self.posterior[:SHOWN]]
-        if len(self.posterior) > SHOWN:
-            rest = math.fsum(a.probability for a in self.posterior[SHOWN:])
-            lines.append(f"{rest:7.4f}  ({len(self.posterior) - SHOWN} more values)")
+        """The posterior as a table of at most `shown` values, then log Z."""
+        top = self.posterior[: self.shown]
+        lines = [f"{a.probability:7.4f}  {_written(a.value)}" for a in top]
+        if more := self.posterior[self.shown :]:
+            rest = math.fsum(a.probability for a in more)
+            lines.append(f"{rest:7.4f}  ({len(more)} more values)")
         error = "" if not self.log_z_se else f" ± {self.log_z_se:.2g} ({self.uncertainty.by})"
         if self.log_z_bounds is not None:
             lines.append(
@@ -165,7 +168,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The posterior as a notebook shows it."""
-        rows = [(a.probability, _written(a.value)) for a in self.posterior[:SHOWN]]
+        rows = [(a.probability, _written(a.value)) for a in self.posterior[: self.shown]]
         return html_table(rows, str(self).splitlines()[len(rows) :])
 
     def to_pandas(self, *, particles: bool = False) -> Any:

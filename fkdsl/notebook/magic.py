@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from fkdsl.api.engines import LoadedModels
@@ -30,7 +31,7 @@ from fkdsl.cli.failure import report
 from fkdsl.cli.flags import command_parser
 from fkdsl.cli.progress import RunProgress
 from fkdsl.inference.interface import Step
-from fkdsl.inference.result import Result
+from fkdsl.inference.result import SHOWN, Result
 
 CELL = "cell.fk"
 """What messages call the cell. Its imports and schemas are in the folder of the notebook."""
@@ -51,7 +52,7 @@ class FkMagic:
         """Runs a cell, and returns its result; None where it has none, whose reason is printed."""
         try:
             name, args = self._args(line)
-            result = self._run(args, cell)
+            result = replace(self._run(args, cell), shown=args.shown)
         except FkdslError as error:
             report(error, json=False)
             return None
@@ -77,6 +78,7 @@ class FkMagic:
             if getattr(args, flag):
                 raise CallError(f"--{flag} is for the command line", f"leave --{flag} out")
         args.loaded = self.loaded
+        args.shown = args.top if any(w.split("=")[0] == "--top" for w in words) else SHOWN
         return name, args
 
     def _run(self, args: argparse.Namespace, cell: str) -> Result:

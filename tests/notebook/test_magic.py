@@ -52,6 +52,13 @@ def test_a_cell_is_run_and_its_result_is_a_variable(shell):
     assert other.log_z == pytest.approx(__import__("math").log(0.91), abs=1e-12)
 
 
+def test_top_says_how_many_values_are_shown(shell):
+    result = shell.run_cell_magic("fk", "--method exact --top=1", CELL)
+    assert len(result.posterior) > 1
+    assert str(result).splitlines()[1].endswith(f"({len(result.posterior) - 1} more values)")
+    assert result._repr_html_().count("<tr>") == 2
+
+
 @pytest.mark.parametrize(
     ("line", "cell", "said"),
     [
