@@ -12,8 +12,8 @@ import pytest
 
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.constraint import Constraint
-from fkdsl.engine.constraints.json_numbers import NO_SCHEMA, JsonNumbers, narrowed
-from fkdsl.engine.constraints.languages import Both, JsonText, Outlined
+from fkdsl.engine.constraints.json_narrowing import NO_SCHEMA, narrowed
+from fkdsl.engine.constraints.languages import Both, JsonNumbers, JsonText, Outlined
 from fkdsl.engine.constraints.number_outlines import End, integer, number
 from fkdsl.engine.constraints.outlines import Outline
 from fkdsl.models.vocabulary import Vocabulary
@@ -154,7 +154,7 @@ def test_masks_know_the_fewest_tokens_to_a_pair_that_passes(
 
 def test_an_outline_without_the_pair_is_caught(monkeypatch):
     """The enumeration above sees an outline that knows one number at a time."""
-    monkeypatch.setattr("fkdsl.engine.constraints.json_numbers.OUTLINED_INTERVALS", (1,))
+    monkeypatch.setattr("fkdsl.engine.constraints.json_narrowing.OUTLINED_INTERVALS", (1,))
     with pytest.raises(AssertionError):
         test_masks_know_the_fewest_tokens_to_a_pair_that_passes(*CASES[0])
 

@@ -13,7 +13,7 @@ So an automaton's `\\w` is the one of `matches`, whatever version of Unicode is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -136,6 +136,18 @@ class Partition:
         numbers, first = np.unique(self._class, return_index=True)
         points = self._cuts[first].tolist()
         return dict(zip(numbers.tolist(), map(chr, points), strict=True))
+
+    def runs(self, classes: Collection[int]) -> Charset:
+        """The characters of some classes."""
+        ends = [*self._cuts.tolist()[1:], CODE_POINTS]
+        runs: list[tuple[int, int]] = []
+        for first, last, number in zip(
+            self._cuts.tolist(), ends, self._class.tolist(), strict=True
+        ):
+            if number in classes and first < last:
+                first = runs.pop()[0] if runs and runs[-1][1] == first else first
+                runs.append((first, last))
+        return tuple(runs)
 
     def classes(self, points: NDArray[np.int64]) -> NDArray[np.int32]:
         """The class of each code point."""

@@ -30,15 +30,13 @@ from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
-from fkdsl.engine.constraints.json_numbers import narrowed
+from fkdsl.engine.constraints.json_narrowing import is_json_test, narrowed
 from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
 from fkdsl.engine.constraints.language_parts import conjunct_languages, is_regular
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
     GrammarText,
-    JsonField,
-    JsonNumbers,
     JsonText,
     Language,
 )
@@ -237,7 +235,7 @@ def _why_no_part(part: Language) -> str:
         return why_unfollowed(part)
     if isinstance(part, JsonText | GrammarText):
         return mistake(part)
-    if isinstance(part, JsonNumbers | JsonField):
+    if is_json_test(part):
         return ""
     if isinstance(part, Either):  # a part of which nothing is known allows all
         return "; ".join(filter(None, map(why_unfollowed, part.parts)))

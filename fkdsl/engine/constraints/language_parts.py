@@ -19,6 +19,7 @@ from fkdsl.engine.constraints.languages import (
     GrammarText,
     Items,
     JsonField,
+    JsonItems,
     JsonNumbers,
     JsonText,
     Language,
@@ -107,6 +108,6 @@ def parts_of(items: Items) -> Iterable[Language]:
 
 def is_regular(language: Language) -> bool:
     """Whether an automaton can follow a language: it has no schema or grammar in it."""
-    if isinstance(language, JsonText | JsonNumbers | JsonField | GrammarText):
+    if isinstance(language, JsonText | JsonNumbers | JsonField | JsonItems | GrammarText):
         return False
     return all(map(is_regular, components(language)))

@@ -241,25 +241,38 @@ class JsonText(Language):
 @dataclass(frozen=True)
 class JsonNumbers(Language):
     """The JSON texts of which a comparison is true of a sum of the numbers that they have at some
-    paths. terms: each path of names, and what its number is multiplied with. operator: lt, le, gt,
-    ge or eq. Nothing follows it but the schemas beside it (json_numbers.py)."""
+    paths: names, and places in lists. terms: each path, and what its number is multiplied with.
+    operator: lt, le, gt, ge or eq. Nothing follows it but the schemas beside it (json_numbers.py).
+    """
 
-    terms: tuple[tuple[tuple[str, ...], int], ...]
+    terms: tuple[tuple[tuple[str | int, ...], int], ...]
     operator: str
     bound: int | float
 
 
 @dataclass(frozen=True)
 class JsonField(Language):
-    """The JSON texts of which a test of the value at a path of names is true, or, if negated,
-    false. operator, value: "is", True for the value itself; "eq"; "in", texts and other values or
-    one text; "has", what is in the value; "starts_with", "ends_with", "contains"; "length", (a
-    comparison, what with). Nothing follows it but the schemas beside it (json_fields.py)."""
+    """The JSON texts of which a test of the value at a path (see JsonNumbers) is true, or, if
+    negated, false. operator, value: "is", True for the value itself; "eq"; "in", texts and other
+    values or one text; "has", what is in the value; "starts_with", "ends_with", "contains";
+    "length", (a comparison, what with); "text", a language that the value is in if it is a text;
+    "as text", the same where other values but lists and objects raise an error. Nothing follows it
+    but the schemas beside it (json_fields.py)."""
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     operator: str
     value: Any
     negated: bool = False
+
+
+@dataclass(frozen=True)
+class JsonItems(Language):
+    """The JSON texts with a list at a path of which every item, or some item, is in the part: a
+    language of JsonFields, JsonNumbers and JsonItems, whose paths begin at the item."""
+
+    path: tuple[str | int, ...]
+    every: bool
+    part: Language
 
 
 @dataclass(frozen=True)

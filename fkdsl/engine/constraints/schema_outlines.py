@@ -106,6 +106,9 @@ class _Rules:
                 return factored(*map(self.tree, inner))
             if joining != ["allOf"] or len(inner) == 1:
                 return alternatives(*map(self.rule, inner))
+        if joining == ["allOf"] and schema.get("type") == "string" and _are_patterns(inner):
+            alone = {k: v for k, v in schema.items() if k != "allOf"}
+            return Tree("and", (self.alone(alone), *(self.alone({**alone, **p}) for p in inner)))
         return self.joined(schema)
 
     def referred(self, target: str) -> Tree:
@@ -187,6 +190,10 @@ def _are_alike(schemas: Sequence[Any]) -> bool:
     """Whether schemas are those of objects with the same properties."""
     names = {tuple(s.get("properties", ())) if isinstance(s, dict) else () for s in schemas}
     return len(names) == 1 and names != {()}
+
+
+def _are_patterns(schemas: Sequence[Any]) -> bool:
+    return all(isinstance(s, dict) and set(s) == {"pattern"} for s in schemas)
 
 
 def _may_nest(schema: Any) -> bool:

@@ -17,11 +17,11 @@ from fkdsl.values.operators import OPERATORS
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 if TYPE_CHECKING:
-    from fkdsl.engine.constraints import composition, constraint, json_numbers
+    from fkdsl.engine.constraints import composition, constraint, json_narrowing
 else:
     composition = lazy_import("fkdsl.engine.constraints.composition")
     constraint = lazy_import("fkdsl.engine.constraints.constraint")
-    json_numbers = lazy_import("fkdsl.engine.constraints.json_numbers")
+    json_narrowing = lazy_import("fkdsl.engine.constraints.json_narrowing")
 
 UNKNOWN = "what it is becomes known when the program runs"
 
@@ -102,4 +102,4 @@ def idle_json_tests(languages: Sequence[ir.Expr], folders: Mapping[Source, Folde
     the schemas among them."""
     if not any(map(has_json_test, languages)):
         return set()
-    return set(json_numbers.idle_tests([known_language(e, folders) for e in languages]))
+    return set(json_narrowing.idle_tests([known_language(e, folders) for e in languages]))

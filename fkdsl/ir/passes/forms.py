@@ -42,11 +42,29 @@ def in_plain_form(e: ir.Expr) -> ir.Expr:
             case ir.Operate(operator="slice", args=(xs, start, ir.Const(value=None) as stop)):
                 return replace(node, args=(xs, _from_the_end(xs, start), stop))
             case ir.Builtin(name="all" | "any", args=(ir.Gather() as gather,)):
-                return replace(node, args=(_over_items(gather),))
+                return _without_fixed(replace(node, args=(_over_items(gather),)))
         return node
 
     result: ir.Expr = change(e)
     return result
+
+
+def _without_fixed(e: ir.Builtin) -> ir.Expr:
+    """`a or all(test(x) for x in xs)` for `all(a or test(x) for x in xs)`, and the same of `any`
+    and `and`."""
+    match e.name, e.args:
+        case ("all", (ir.Gather(element=ir.Or(operands=operands)) as gather,)) | (
+            "any",
+            (ir.Gather(element=ir.And(operands=operands)) as gather,),
+        ):
+            fixed = [o for o in operands if bound(gather).isdisjoint(reads(o))]
+            rest = tuple(o for o in operands if o not in fixed)
+            if fixed and rest:
+                joint = ir.Or if e.name == "all" else ir.And
+                element = rest[0] if len(rest) == 1 else joint(e.span, rest)
+                inner = replace(e, args=(replace(gather, element=element),))
+                return joint(e.span, (*fixed, inner))
+    return e
 
 
 def is_test(e: ir.Expr) -> bool:
@@ -68,6 +86,16 @@ def _compared(e: ir.Operate) -> ir.Expr:
         no_a, no_b = (ir.Operate(span, "not", (x,)) for x in (a, b))
         pairs = ((a, b), (no_a, no_b)) if e.operator == "eq" else ((a, no_b), (no_a, b))
         return ir.Or(span, tuple(ir.And(span, pair) for pair in pairs))
+    if e.operator in ("eq", "ne") and is_test(a) != is_test(b):
+        test, value = (a, b) if is_test(a) else (b, a)
+        if isinstance(value, ir.Operate) and value.operator in ("attribute", "index"):
+            no_test = ir.Operate(span, "not", (test,))
+            both = tuple(
+                ir.And(span, (ir.Operate(span, "eq", (value, ir.Const(span, holds))), holding))
+                for holds, holding in ((True, test), (False, no_test))
+            )
+            equal = ir.Or(span, both)
+            return equal if e.operator == "eq" else ir.Operate(span, "not", (equal,))
     return _of_extreme(e) or _of_distance(e) or e
 
 

@@ -18,11 +18,11 @@ from fkdsl.ir.effects import reads, subexpressions
 from fkdsl.ir.passes.counts import count_language
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
-from fkdsl.ir.passes.json_tests import json_comparison, json_field
+from fkdsl.ir.passes.json_tests import Json, json_test, opposite
 from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.same_number import same_number
 from fkdsl.ir.passes.three_numbers import three_numbers
-from fkdsl.ir.passes.views import has_grammar, own_form, view_language
+from fkdsl.ir.passes.views import has_grammar, has_json_test, own_form, view_language
 
 ATOMS = {
     "matches": ".matches",
@@ -52,8 +52,7 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
     span = test.span
     if text not in reads(test):
         return ir.Builtin(span, ".when", (test,))
-    if (field := json_field(test, text)) is not None:
-        return field
+    json = Json(text)
     match test:
         case ir.And(operands=operands):
             return _and(span, [_language(o, text) for o in operands])
@@ -74,6 +73,12 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
             operator in ORDERS and any(_is_float(a, text) for a in args)
         ):  # a weaker language has no complement that says anything
             return _language(ir.Operate(span, ORDERS[operator], args), text)
+        case ir.Operate(operator="not", args=(inner,)) if json.has_value(inner) and (
+            denied := opposite(inner)
+        ):
+            return _language(denied, text)
+        case _ if json.has_value(test) and (of_values := json_test(test, json, _language)):
+            return of_values
         case ir.Operate(operator="not", args=(inner,)):
             return complement(_language(inner, text))
         case ir.Operate(operator="notin" | "ne" as operator, args=args):
@@ -84,7 +89,6 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
         or same_character(test, text, _language)
         or same_number(test, text, _language)
         or three_numbers(test, text)
-        or json_comparison(test, text)
     )
 
 
@@ -136,7 +140,7 @@ def _and(span: Span, parts: Sequence[ir.Expr | None]) -> ir.Expr | None:
     if not known:
         return None
     both = ir.Builtin(span, ".both", (ir.Operate(span, "list", known),))
-    if len(known) == len(parts):
+    if len(known) == len(parts) or all(map(has_json_test, known)):
         return both
     if has_grammar(both) or all(_is_fixed(p) for p in known):
         return None

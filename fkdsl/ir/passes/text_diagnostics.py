@@ -18,13 +18,14 @@ from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import UNKNOWN, NotConstant, constant_value, known_language
 from fkdsl.ir.passes.text_copies import some_of
 from fkdsl.ir.passes.text_guidance import SWITCHED_OFF, Guidance
-from fkdsl.ir.passes.views import has_grammar
+from fkdsl.ir.passes.views import has_grammar, has_json_test
 
 if TYPE_CHECKING:
-    from fkdsl.engine.constraints import automaton, expressions, language_parts
+    from fkdsl.engine.constraints import automaton, expressions, json_narrowing, language_parts
 else:
     automaton = lazy_import("fkdsl.engine.constraints.automaton")
     expressions = lazy_import("fkdsl.engine.constraints.expressions")
+    json_narrowing = lazy_import("fkdsl.engine.constraints.json_narrowing")
     language_parts = lazy_import("fkdsl.engine.constraints.language_parts")
 
 LONG = 32
@@ -38,7 +39,7 @@ def contradictions(
     known = [
         (place, language)
         for place, e in guidance.languages
-        if (language := known_language(e, folders)) and language_parts.is_regular(language)
+        if (language := known_language(e, folders))
     ]
     until = _stops(call, mark, folders)
     if not _is_empty(known, until):
@@ -53,7 +54,9 @@ def contradictions(
     if until:
         stops = " or ".join(map(repr, until))
         notes.append(f"the text of line {call.span.line} ends before {stops}")
-    help = "loosen one of them, or compare the pattern with what the text may hold"
+    is_json = any(has_json_test(e) for place, e in guidance.languages if place in spans)
+    with_what = "the schema" if is_json else "the pattern"
+    help = f"loosen one of them, or compare {with_what} with what the text may hold"
     message = f"no text satisfies {together}"
     return [Diagnostic("FK502", message, spans[-1], "Z would be 0", help, tuple(notes))]
 
@@ -69,9 +72,12 @@ def _stops(call: ir.Call, mark: ir.DrawnText, folders: Mapping[Source, Folder]) 
 
 def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> bool:
     """Whether it is known that no text is in all of the languages."""
+    regular = tuple(of for _, of in known if language_parts.is_regular(of))
+    others = [of for _, of in known if not language_parts.is_regular(of)]
+    if others and json_narrowing.is_impossible(others):
+        return True
     try:
-        languages = Both(tuple(language for _, language in known))
-        return bool(known) and automaton.automaton(languages, until).is_empty
+        return bool(regular) and automaton.automaton(Both(regular), until).is_empty
     except (expressions.TooComplex, Unsupported):
         return False
 

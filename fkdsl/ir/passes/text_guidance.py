@@ -22,7 +22,7 @@ from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.reading import conjuncts
 from fkdsl.ir.passes.regular import language_of
-from fkdsl.ir.passes.views import JSON_TESTS, has_json_test
+from fkdsl.ir.passes.views import has_json_test
 from fkdsl.ir.passes.ways import Met, Ways
 from fkdsl.machine.proposal_plan import Absorbed
 
@@ -106,7 +106,7 @@ def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
         guidance.coarse |= {s for s, e in guidance.languages if has_json_test(e)}
         lone = idle_json_tests([e for _, e in guidance.languages], settings.folders)
     else:
-        lone = {i for i, (_, e) in enumerate(guidance.languages) if _is(e, *JSON_TESTS)}
+        lone = {i for i, (_, e) in enumerate(guidance.languages) if has_json_test(e)}
     spans = dict.fromkeys(guidance.languages[i][0] for i in sorted(lone))
     guidance.languages = [p for i, p in enumerate(guidance.languages) if i not in lone]
     for span in spans:

@@ -19,9 +19,11 @@ LanguageOf = Callable[[ir.Expr, int], ir.Expr | None]
 VIEW_SLOTS = 2_000_000
 """Added to a text's slot it is a slot beyond those of any function, which stands for a view of the
 text while the language of that view is found."""
+JSON_SLOTS = 700_000_000
+"""The same for a value in a JSON text."""
 MAY_FAIL = (".item_at", ".character_at")
 """Views that some texts do not have."""
-JSON_TESTS = (".json_numbers", ".json_field")
+JSON_TESTS = (".json_numbers", ".json_field", ".json_items")
 """Languages of a JSON text by the values in it."""
 LISTS = ("words", "lines", "sentences")
 """Built-ins that take a text apart."""
@@ -54,7 +56,7 @@ def _after(name: str, args: tuple[ir.Expr, ...], part: ir.Expr) -> ir.Expr | Non
     match name, args, part:
         case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json"):
             return ir.Builtin(part.span, ".json_stripped", (part,))
-        case ".stripped", (ir.Const(value=""),), ir.Builtin(name=".json_numbers" | ".json_field"):
+        case ".stripped", (ir.Const(value=""),), _ if has_json_test(part) and not _has_schema(part):
             return part
         case (
             ".framed",
@@ -180,6 +182,13 @@ def has_grammar(language: ir.Expr) -> bool:
     `or`, but not negated, and not of a part or a form of the text."""
     return any(
         isinstance(e, ir.Builtin) and e.name in (".json", ".grammar", *JSON_TESTS)
+        for e in subexpressions(language)
+    )
+
+
+def _has_schema(language: ir.Expr) -> bool:
+    return any(
+        isinstance(e, ir.Builtin) and e.name in (".json", ".grammar")
         for e in subexpressions(language)
     )
 

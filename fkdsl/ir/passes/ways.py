@@ -191,6 +191,13 @@ class Ways:
                 self._add(Met(span, None, reason))
 
     def _add(self, met: Met) -> None:
+        for i, other in enumerate(self.met):
+            if other.span == met.span and (both := _of_both_ways(other, met)) is not None:
+                later = self.met[i + 1 :]
+                self.met = self.met[:i]
+                self._add(both)
+                self.met += later
+                return
         if met not in self.met:
             self.met.append(met)
 
@@ -214,6 +221,25 @@ class Ways:
         if reads(written).isdisjoint(values) or is_small(whole):
             return simplified(whole)
         return ir.Local(e.span, LATER)
+
+
+def _of_both_ways(a: Met, b: Met) -> Met | None:
+    """What is asked on the two ways of a branch, which come together again; None of others."""
+    match a.known, b.known:
+        case ir.Or(operands=(*before, asked)), ir.Or(operands=(*other, same)) if (
+            asked == same and len(before) == len(other)
+        ):
+            differ = [(x, y) for x, y in zip(before, other, strict=True) if x != y]
+            match differ:
+                case [(x, y)] if _denies(x, y) or _denies(y, x):
+                    kept = tuple(e for e in before if e != x)
+                    known = ir.Or(a.span, (*kept, asked)) if kept else asked
+                    return Met(a.span, known, always=not kept)
+    return None
+
+
+def _denies(a: ir.Expr, b: ir.Expr) -> bool:
+    return isinstance(a, ir.Operate) and a.operator == "not" and a.args == (b,)
 
 
 def _of_each(span: Span, test: ir.Expr, items: tuple[int, ...], listed: ir.Expr) -> ir.Expr:

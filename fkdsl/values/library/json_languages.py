@@ -12,13 +12,16 @@ from fkdsl.values.library.languages import A
 from fkdsl.values.signatures import pure
 from fkdsl.values.types import ANY
 
+Path = tuple[str | int, ...]
 UNKNOWN = of.Larger(ALL_TEXTS, "a test of a value in a JSON text")
 
 
 @pure(".json_field", [A, A, A, A], ANY)
-def json_field(path: tuple[str, ...], operator: Any, value: Any, negated: bool) -> of.Language:
+def json_field(path: Path, operator: Any, value: Any, negated: bool) -> of.Language:
     """The JSON texts with a value at a path of names of which a test is true, or false. operator:
     see JsonField; that of a length is ("length", the comparison)."""
+    if operator in ("text", "as text"):
+        return of.JsonField(path, operator, value, negated)
     values = value if isinstance(value, tuple) else (value,)
     if not all(map(_is_plain, values)):
         return UNKNOWN
@@ -29,10 +32,13 @@ def json_field(path: tuple[str, ...], operator: Any, value: Any, negated: bool) 
         if isinstance(value, tuple) != (compared in ("in", "notin")):
             return UNKNOWN
         return of.JsonField(path, name, (compared, value), negated)
-    field = of.JsonField(path, operator, value, negated)
-    if operator == "eq" and not negated and _is_number(value):
-        return of.Both((field, of.JsonNumbers(((path, 1),), "eq", value)))
-    return field
+    return of.JsonField(path, operator, value, negated)
+
+
+@pure(".json_items", [A, A, A], ANY)
+def json_items(path: Path, every: bool, part: of.Language) -> of.Language:
+    """The JSON texts with a list at a path of which every item is in a part, or some item is."""
+    return of.JsonItems(path, every, part)
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,0 +1,289 @@
+"""Tests of the values in a JSON text beside a schema: the schema becomes one that says them, too,
+so that its masks follow them. Tests of one value are in json_fields.py, of numbers in
+json_ranges.py, of two numbers in json_numbers.py; here they are put together, by and and or.
+
+>>> more = JsonNumbers(((("a",), 1),), "gt", 5)
+>>> narrowed_schema({"properties": {"a": {"type": "integer"}}}, [more])
+{'properties': {'a': {'type': 'integer', 'minimum': 6}}, 'required': ['a']}
+>>> kinds = {"properties": {"k": {"enum": ["x", "y"]}, "a": {"type": "integer"}}}
+>>> x = JsonField(("k",), "eq", "x", negated=True)
+>>> found = narrowed_schema(kinds, [Either((x, more))])
+>>> [option["properties"]["k"]["enum"] for option in found["anyOf"]]
+[['y'], ['x', 'y']]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from fkdsl.engine.constraints import json_numbers
+from fkdsl.engine.constraints.followed import followed
+from fkdsl.engine.constraints.json_fields import with_tests
+from fkdsl.engine.constraints.json_numbers import may_be_copied, put_options, with_pairs
+from fkdsl.engine.constraints.json_paths import Path, put, schema_at
+from fkdsl.engine.constraints.json_ranges import Interval, hull, of_tests
+from fkdsl.engine.constraints.json_values import Atom, Test, language_of
+from fkdsl.engine.constraints.language_parts import is_regular
+from fkdsl.engine.constraints.languages import (
+    NO_TEXTS,
+    Both,
+    Either,
+    JsonField,
+    JsonItems,
+    JsonNumbers,
+    JsonText,
+    Language,
+    character_at,
+)
+
+OUTLINED_INTERVALS = (64, 16, 1)
+"""Most intervals in an outline, of which an automaton is made: so many, or fewer."""
+MOST_ALTERNATIVES = 64
+"""Most alternatives of one test."""
+MOST_OPTIONS = 32
+"""Most objects of an `anyOf` that tests joined by `or` make."""
+NO_SCHEMA = "a test of values in a JSON text, which no schema holds to a form"
+Part = tuple[Language, tuple[Language, ...]]
+"""A part of a conjunction, and what its outline may be made of, that which says most first."""
+Alternative = tuple[Atom, ...]
+
+
+def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
+    """The parts of a conjunction but for tests of JSON values, a schema narrowed by these; and what
+    of them is not followed."""
+    parts = list(parts)
+    tests = [part for part in parts if is_json_test(part)]
+    others = [part for part in parts if part not in tests]
+    if not tests:
+        return [(part, (part,)) for part in others], []
+    if not any(isinstance(part, JsonText) for part in others):
+        return [(part, (part,)) for part in others], [NO_SCHEMA]
+    found = []
+    for part in others:
+        whole = _narrowed(part, tests, json_numbers.MOST_INTERVALS)
+        outlined = (_narrowed(part, tests, most) for most in OUTLINED_INTERVALS)
+        found.append((whole, tuple(dict.fromkeys(outlined))))
+    return found, []
+
+
+def is_json_test(language: Language) -> bool:
+    """Whether a language is one of tests of JSON values, joined by and and or."""
+    return not is_regular(language) and alternatives(language) is not None
+
+
+def alternatives(language: Language) -> list[Alternative] | None:
+    """What a language says of JSON values: all of the tests of an alternative, of at least one.
+    None for other languages, and for too many."""
+    match language:
+        case JsonField() | JsonItems() | JsonNumbers():
+            return [(language,)]
+        case Both(parts):
+            result: list[Alternative] = [()]
+            for part in parts:
+                more = alternatives(part)
+                if more is None or len(result) * len(more) > MOST_ALTERNATIVES:
+                    return None
+                result = [(*a, *b) for a in result for b in more]
+            return result
+        case Either(parts):
+            options = [alternatives(part) for part in parts]
+            found = [option for some in options for option in some or ()]
+            return None if None in options or len(found) > MOST_ALTERNATIVES else found
+    return [()] if is_regular(language) and language != NO_TEXTS else None
+
+
+def _narrowed(part: Language, tests: Sequence[Language], most: int) -> Language:
+    """A schema with the tests; the part itself where they cannot be said."""
+    if not isinstance(part, JsonText) or not part.schema:
+        return part
+    try:
+        schema = narrowed_schema(json.loads(part.schema), tests, most)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return part
+    if schema is False:
+        return NO_TEXTS
+    result = replace(part, schema=json.dumps(schema))
+    return part if followed(result).mistake else result
+
+
+def is_impossible(languages: Iterable[Language]) -> bool:
+    """Whether it is known that no JSON text is in all of some languages: a schema has no text that
+    passes the tests beside it."""
+    parts, _ = narrowed([part for part in languages if not is_regular(part)])
+    return any(part == NO_TEXTS for part, _ in parts)
+
+
+def idle_tests(languages: Sequence[Language | None]) -> list[int]:
+    """Which of some languages, all of which hold, are tests of values in a JSON text that leave
+    each schema among them as it is without them; none where one, which is None, is not known yet.
+
+    >>> free = JsonText('{"properties": {"a": {"type": "object"}, "b": {"type": "boolean"}}}')
+    >>> idle_tests([free, JsonField(("a",), "eq", "x", True), JsonField(("b",), "is", True)])
+    [1]
+    """
+    if None in languages:
+        return []
+    tests = {i: e for i, e in enumerate(languages) if e is not None and is_json_test(e)}
+    idle = []
+    try:
+        schemas = [json.loads(e.schema or "true") for e in languages if isinstance(e, JsonText)]
+        for i in list(tests):
+            others = {j: test for j, test in tests.items() if j != i}
+            if _with_all(schemas, others) == _with_all(schemas, tests):
+                idle.append(i)
+                tests = others
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return []
+    return idle
+
+
+def _with_all(schemas: Iterable[Any], tests: Mapping[int, Language]) -> list[str]:
+    most = OUTLINED_INTERVALS[1]
+    return [json.dumps(narrowed_schema(schema, list(tests.values()), most)) for schema in schemas]
+
+
+def narrowed_schema(
+    schema: Any, tests: Sequence[Language], most: int | None = None, root: Any = None
+) -> Any:
+    """A schema that has the texts of another one that pass all tests, and perhaps more; the schema
+    itself where nothing is known, False where no value passes. most: how many intervals the first
+    of two numbers is cut into at most, MOST_INTERVALS if None; with 1, pairs are left out. root:
+    the schema that has the definitions, if another one."""
+    most = json_numbers.MOST_INTERVALS if most is None else most
+    root = schema if root is None else root
+    certain, disjunctions = _sorted(tests)
+    if not disjunctions:
+        return _with_certain(schema, certain, most, root)
+    within = _shared_path([atom for some in disjunctions for option in some for atom in option])
+    if any(len(atom.terms) > 1 for atom in _numbers(certain)):
+        within = ()  # the `anyOf` of a pair may stand anywhere
+    if not may_be_copied(schema_at(schema, within, root)):
+        return _with_certain(schema, certain, most, root)
+    options = []
+    for chosen in product(*disjunctions):
+        more = [((atom,),) for option in chosen for atom in option]
+        option = _with_certain(schema, [*certain, *more], most, root)
+        options.append(False if option is False else schema_at(option, within, root))
+    distinct = [option for i, option in enumerate(options) if option not in options[:i]]
+    whole = _with_certain(schema, certain, most, root)
+    if whole is not False and schema_at(whole, within, root) in distinct:
+        return whole
+    return put_options(whole, within, distinct, root)
+
+
+def _sorted(tests: Sequence[Language]) -> tuple[list[Test], list[list[Alternative]]]:
+    """(the tests of one value or of one pair of numbers, the others that are joined by `or`)."""
+    certain: list[Test] = []
+    disjunctions: list[list[Alternative]] = []
+    count = 1
+    for test in tests:
+        options = alternatives(test)
+        if options is None:
+            continue
+        if len(options) == 1:
+            certain += [((atom,),) for atom in options[0]]
+        elif len({_path(atom) for option in options for atom in option}) == 1 and all(options):
+            certain.append(tuple(options))
+        elif count * len(options) <= MOST_OPTIONS:
+            count *= max(len(options), 1)
+            disjunctions.append(options)
+    return certain, disjunctions
+
+
+def _path(atom: Atom) -> Path | tuple[Path, ...]:
+    """The path of the value that is tested; of several numbers, their paths."""
+    if not isinstance(atom, JsonNumbers):
+        return atom.path
+    paths = tuple(path for path, _ in atom.terms)
+    return paths[0] if len(paths) == 1 else paths
+
+
+def _numbers(tests: Sequence[Test]) -> list[JsonNumbers]:
+    return [
+        atom
+        for test in tests
+        for option in test
+        for atom in option
+        if isinstance(atom, JsonNumbers)
+    ]
+
+
+def _shared_path(atoms: Sequence[Atom]) -> Path:
+    """The path of the value that has all values which are tested."""
+    paths: list[Path] = []
+    for atom in atoms:
+        paths += [p for p, _ in atom.terms] if isinstance(atom, JsonNumbers) else [atom.path]
+    if not paths:
+        return ()
+    shared = paths[0]
+    for path in paths[1:]:
+        k = 0
+        while k < min(len(shared), len(path)) and shared[k] == path[k]:
+            k += 1
+        shared = shared[:k]
+    return shared
+
+
+def _of_parent(schema: Any, atom: Atom, root: Any) -> Atom:
+    """A test of a character of a text as one of the text, of an item that is counted from the end
+    of a list as one of some item."""
+    if isinstance(atom, JsonNumbers) and len(atom.terms) > 1:
+        return atom
+    path = atom.terms[0][0] if isinstance(atom, JsonNumbers) else atom.path
+    for k, step in enumerate(path):
+        if not isinstance(step, int):
+            continue
+        own = schema_at(schema, path[:k], root)
+        if isinstance(own, dict) and own.get("type") == "string" and k + 1 == len(path):
+            character = character_at(step, language_of(((_with_path(atom, ()),),)))
+            return JsonField(path[:k], "as text", character)
+        if step < 0:
+            return JsonItems(path[:k], False, _with_path(atom, path[k + 1 :]))
+    return atom
+
+
+def _with_path(atom: Atom, path: Path) -> Atom:
+    if isinstance(atom, JsonNumbers):
+        return replace(atom, terms=((path, atom.terms[0][1]),))
+    return replace(atom, path=path)
+
+
+def _with_certain(schema: Any, tests: Sequence[Test], most: int, root: Any) -> Any:
+    """A schema with tests of one value each, and comparisons of pairs."""
+    pairs: list[JsonNumbers] = []
+    by_path: dict[Path, list[Test]] = {}
+    for test in tests:
+        test = tuple(tuple(_of_parent(schema, a, root) for a in option) for option in test)
+        atom = test[0][0]
+        if not isinstance(atom, JsonNumbers):
+            by_path.setdefault(atom.path, []).append(test)
+        elif len(atom.terms) == 1:
+            by_path.setdefault(atom.terms[0][0], []).append(test)
+        elif len(atom.terms) == 2 and len(test) == 1:
+            pairs.append(atom)
+    compared = {path for atom in pairs for path, _ in atom.terms}
+    bounds: dict[Path, Interval] = {}
+
+    def of_items(own: Any, part: Language) -> Any:
+        return narrowed_schema(own, [part], most, root)
+
+    for path, of_path in sorted(by_path.items(), key=lambda item: (len(item[0]), str(item[0]))):
+        own = schema_at(schema, path, root)
+        if own is None:
+            continue
+        if path in compared and isinstance(own, dict) and own.get("type") == "integer":
+            ranges = of_tests(of_path, whole=True)
+            if not ranges:
+                return False
+            bounds[path] = hull(ranges)
+            continue
+        inner = with_tests(own, of_path, root, of_items)
+        if inner is False:
+            return False
+        if inner != own:
+            schema = put(schema, path, inner, root)
+    return with_pairs(schema, pairs, bounds, most, root)

@@ -1,0 +1,187 @@
+"""Tests of one number in a JSON text, as bounds in its schema.
+
+Of a whole number every value that passes is known, as ranges. llguidance lets no whole number be
+`-0` whose least value is 0, so where the number may be `-0` by its own schema that is said beside
+such bounds. Other numbers stay free, since llguidance lets one with bounds have no exponent; but
+where no value is left that is known.
+
+>>> of_tests([((JsonField((), "in", (1, 2, 5)),),)], whole=True)
+[(1, 2), (5, 5)]
+>>> with_ranges({"type": "integer", "minimum": 3}, [(None, 2), (5, 5)])
+{'type': 'integer', 'minimum': 5, 'maximum': 5}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from fkdsl.engine.constraints.followed import followed
+from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_values import Atom, Test
+from fkdsl.engine.constraints.languages import JsonField, JsonNumbers, JsonText
+from fkdsl.engine.constraints.number_outlines import fraction
+from fkdsl.engine.constraints.schema_outlines import integer_bounds
+
+Interval = tuple[int | None, int | None]
+"""The least and the greatest whole number; None for no bound."""
+Ranges = list[Interval]
+"""Intervals one behind the other, with numbers between them."""
+LARGEST = 10**15
+"""Larger bounds are left to the condition: llguidance has them as floats, which are not exact, and
+an `anyOf` of many with hundreds of digits ends its process."""
+MOST_RANGES = 32
+"""Most ranges that are written out."""
+ALL: Ranges = [(None, None)]
+
+
+def of_tests(tests: Sequence[Test], whole: bool) -> Ranges:
+    """The whole numbers that pass some tests, or more; for other numbers, whole=False, no more than
+    whether there are any."""
+    ranges = ALL
+    for test in tests:
+        options = [_common(map(_of_atom, option)) for option in test]
+        ranges = _common([ranges, _united(options)])
+    if whole:
+        return ranges
+    return ALL if ranges or not all(map(_is_whole, tests)) else []
+
+
+def _is_whole(test: Test) -> bool:
+    """Whether a test says the same of all numbers."""
+    return all(isinstance(a, JsonField) and a.operator not in ("eq", "in") for o in test for a in o)
+
+
+def _of_atom(atom: Atom) -> Ranges:
+    match atom:
+        case JsonNumbers(terms=((_, factor),)):
+            return [of_one(atom, factor)] if _is_interval(of_one(atom, factor)) else []
+        case JsonField(operator="eq" | "in" as operator, value=value, negated=negated):
+            values = value if operator == "in" and isinstance(value, tuple) else (value,)
+            numbers = sorted({int(v) for v in values if isinstance(v, int | float) and v == int(v)})
+            points = _united([[(n, n)] for n in numbers])
+            return _complement(points) if negated else points
+        case JsonField(operator="text"):
+            return ALL
+        case JsonField():
+            return []  # the program raises an error
+    return ALL
+
+
+def of_one(comparison: JsonNumbers, factor: int) -> Interval:
+    """The bounds on a whole x of a comparison of factor * x."""
+    end, operator = fraction(comparison.bound) / factor, comparison.operator
+    if factor < 0:
+        operator = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(operator, operator)
+    up, down = math.ceil(end), math.floor(end)
+    above = down + 1 if operator == "gt" else up
+    below = up - 1 if operator == "lt" else down
+    return (
+        above if operator in ("gt", "ge", "eq") else None,
+        below if operator in ("lt", "le", "eq") else None,
+    )
+
+
+# ------------------------------------------------------------------ ranges
+
+
+def _is_interval(ends: Interval) -> bool:
+    return ends[0] is None or ends[1] is None or ends[0] <= ends[1]
+
+
+def common(a: Interval, b: Interval) -> Interval:
+    """The numbers in two intervals."""
+    lows = [low for low, _ in (a, b) if low is not None]
+    highs = [high for _, high in (a, b) if high is not None]
+    return max(lows, default=None), min(highs, default=None)
+
+
+def _common(many: Iterable[Ranges]) -> Ranges:
+    result = ALL
+    for ranges in many:
+        both = (common(a, b) for a in result for b in ranges)
+        result = sorted(
+            filter(_is_interval, both), key=lambda r: -math.inf if r[0] is None else r[0]
+        )
+    return result
+
+
+def _united(many: Iterable[Ranges]) -> Ranges:
+    result: Ranges = []
+    every = (r for ranges in many for r in ranges)
+    for low, high in sorted(every, key=lambda r: -math.inf if r[0] is None else r[0]):
+        if result and (result[-1][1] is None or low is None or low <= result[-1][1] + 1):
+            first, last = result.pop()
+            low, high = first, None if last is None or high is None else max(last, high)
+        result.append((low, high))
+    return result
+
+
+def _complement(ranges: Ranges) -> Ranges:
+    """The numbers that are in none of some ranges."""
+    low: int | None = None
+    result: Ranges = []
+    for first, last in ranges:
+        if first is not None:
+            result.append((low, first - 1))
+        if last is None:
+            return result
+        low = last + 1
+    return [*result, (low, None)]
+
+
+def hull(ranges: Ranges) -> Interval:
+    """The least interval that has all the numbers of some ranges."""
+    return ranges[0][0], ranges[-1][1]
+
+
+# ------------------------------------------------------------------ schemas
+
+
+def with_ranges(own: Mapping[str, Any], ranges: Ranges) -> Mapping[str, Any] | bool:
+    """The schema of a number that is in some ranges; False where none is. Beside bounds of its own
+    those that say no more are left out."""
+    if own.get("type") != "integer":
+        return own if ranges else False
+    kept = _common([ranges, [integer_bounds(own)]])
+    if not kept:
+        return False
+    if len(kept) > MOST_RANGES:
+        kept = [hull(kept)]
+    options = [with_bounds(own, ends) for ends in kept]
+    flat = [o for option in options for o in option.get("anyOf", [option])]
+    return options[0] if len(options) == 1 else {"anyOf": flat}
+
+
+def with_bounds(schema: Mapping[str, Any], ends: Interval) -> Any:
+    """The schema of a whole number with bounds; with `-0`, if it has that and 0 is within them."""
+    least, most = ends
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    bounds: dict[str, int] = {}
+    if least is not None and low < least and abs(least) <= LARGEST:
+        bounds["minimum"] = least
+    if most is not None and most < high and abs(most) <= LARGEST:
+        bounds["maximum"] = most
+    bounded = {**schema, **bounds}
+    has_zero = (least is None or least <= 0) and (most is None or most >= 0)
+    if not bounds or not has_zero:
+        return bounded
+    if followed(JsonText(json.dumps(schema))).mistake:
+        return schema
+    if not _lets_minus_zero(schema) or _lets_minus_zero(bounded):
+        return bounded
+    zero = {**schema, "minimum": -1, "maximum": 1, "multipleOf": 2}
+    return {"anyOf": [bounded, zero]} if _lets_minus_zero(zero) else schema
+
+
+def _lets_minus_zero(schema: Mapping[str, Any]) -> bool:
+    """Whether llguidance lets a whole number of a schema be `-0`, which not every 0 may be."""
+    return _accepts_minus_zero(json.dumps(schema))
+
+
+@lru_cache(maxsize=1024)
+def _accepts_minus_zero(schema: str) -> bool:
+    return accepts_text(JsonText(schema), "-0")
