@@ -96,6 +96,14 @@ def _compared(e: ir.Operate) -> ir.Expr:
             )
             equal = ir.Or(span, both)
             return equal if e.operator == "eq" else ir.Operate(span, "not", (equal,))
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, ir.Choose):
+            denied = ir.Operate(span, "not", (one.test,))
+            chosen = []
+            for given, value in ((one.test, one.then), (denied, one.other)):
+                args = (value, other) if one is a else (other, value)
+                chosen.append(ir.And(span, (given, _compared(replace(e, args=args)))))
+            return ir.Or(span, tuple(chosen))
     return _of_extreme(e) or _of_distance(e) or e
 
 
@@ -167,6 +175,17 @@ def _each(span: Span, call: ir.Builtin, operator: str, b: ir.Expr) -> ir.Expr | 
             test = replace(gather, element=ir.Operate(span, operator, (element, b)))
             anew: ir.Gather = _renamed(test, slots)
             return ir.Builtin(span, "all" if every else "any", (anew,))
+        case (
+            ir.Operate(
+                operator="add", args=(ir.Operate(operator="list") as listed, ir.Gather() as more)
+            ),
+        ) if listed.args:
+            parts = [replace(call, args=(of,)) for of in (listed, more)]
+            both = tuple(_each(span, part, operator, b) for part in parts)
+            known = tuple(test for test in both if test is not None)
+            if len(known) < len(both):
+                return None
+            return ir.And(span, known) if every else ir.Or(span, known)
         case (ir.Operate(operator="list", args=(_, *_) as items),) | ((_, _, *_) as items):
             tests = tuple(ir.Operate(span, operator, (item, b)) for item in items)
             return ir.And(span, tests) if every else ir.Or(span, tests)

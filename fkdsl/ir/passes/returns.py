@@ -20,6 +20,8 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered
+from fkdsl.ir.passes.folds import Loop as Fold
+from fkdsl.ir.passes.folds import left_behind
 from fkdsl.ir.passes.reading import is_small, list_loop, substitute
 
 MOST_STEPS = 200
@@ -72,6 +74,9 @@ class _Returned:
                     pass
                 case ir.Set(targets=(slot,), value=value):
                     values[slot] = self.written(value, values)
+                case ir.Append(span=span, target=slot, value=value) if slot in values:
+                    more = self.written(value, values)
+                    values[slot] = ir.Operate(span, "add", (values[slot], more))
                 case ir.Jump(span=span, label=label):
                     before, pc = pc, self.labels[label]
                     if loop is not None and pc == loop.inside.start - 2:
@@ -110,7 +115,9 @@ class _Returned:
         loop = _Loop(range(pc, last + 1))
         given = {slot: ir.Local(span, i) for slot, i in items.items()}
         test = self.value(pc, {**values, **changed, **given}, loop)
-        behind = self.value(self.labels[head.done], {**values, **changed}, around)
+        fold = Fold(self.body, self.labels, pc - 1, last, items, listed)
+        left = left_behind(fold, values, sorted(written), self.written, self.fresh_slot)
+        behind = self.value(self.labels[head.done], {**values, **changed, **left}, around)
         if not loop.returned:
             return behind
         result, *others = loop.returned

@@ -21,6 +21,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, writes
+from fkdsl.ir.passes.folds import Loop, left_behind
 from fkdsl.ir.passes.inline import fresh_slot, inlined
 from fkdsl.ir.passes.reading import (
     asks_model,
@@ -174,12 +175,32 @@ class Ways:
         )
         self._steps = turn._steps
         if turn._unfinished:
-            return None
+            if not self._only_assigns(at + 1, last):
+                return None
+            turn.met = []
         for met in turn.met:
             known = met.known and _of_each(span, met.known, tuple(items.values()), listed)
             if known is None or (is_small(known) and LATER not in reads(known)):
                 self._add(Met(met.span, known, met.why_not, met.always))
-        return _Turn(changed, {met.span for met in turn.met})
+        known_items = {slot: fresh_slot() for slot in head.targets}
+        folded = Loop(self.body, self.labels, at, last, known_items, listed)
+        kept = {slot: values[slot] for slot in values if slot not in head.targets}
+        left = left_behind(folded, kept, sorted(written), self._over_text, fresh_slot)
+        return _Turn(changed | left, {met.span for met in turn.met})
+
+    def _only_assigns(self, first: int, last: int) -> bool:
+        """Whether the instructions of a loop do nothing but assign, and stay in it."""
+        head = {name for name, at in self.labels.items() if at == first - 2}
+        for instr in self.body[first : last + 1]:
+            match instr:
+                case ir.Set() | ir.Append() | ir.Label():
+                    pass
+                case ir.Jump(label=label) | ir.Branch(otherwise=label):
+                    if label not in head and not first <= self.labels[label] <= last:
+                        return False
+                case _:
+                    return False
+        return True
 
     def _meet(self, span: Span, test: ir.Expr, values: Values, given: tuple[ir.Expr, ...]) -> None:
         for whole in conjuncts(inlined(self.program, test)):
