@@ -76,6 +76,7 @@ def candidates(base: RunRequest) -> list[Candidate]:
         Candidate(f"importance(particles={n})", "importance", {"particles": n}),
         Candidate(f"smc(particles={4 * n})", "smc", {"particles": 4 * n}),
         Candidate(f"steer(particles={few})", "steer", {"particles": few}),
+        Candidate(f"dpf(particles={n})", "dpf", {"particles": n}),
         Candidate(f"smc(particles={n}, moves=1)", "smc", {"particles": n, "moves": 1}),
     ]
     if base.completion_lookahead() is not None:

@@ -224,6 +224,19 @@ class StepRng:
         return self._rng.split(*key)
 
 
+class Undrawn:
+    """The stream of a particle whose draws are listed, and not made."""
+
+    def choice(self, probabilities: ArrayLike) -> int:
+        raise InternalError("a draw that is to be listed was made")
+
+    def uniform(self) -> float:
+        raise InternalError("a draw that is to be listed was made")
+
+    def split(self, *key: Key) -> Undrawn:
+        return self
+
+
 def _inverse(p: Probabilities, sums: NDArray[np.float64], u: float) -> int:
     """The first index at which the running sums of p exceed u; the last positive entry if rounding
     keeps them below it."""

@@ -17,7 +17,7 @@ import numpy as np
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import Sums
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.base.random import KeyedRng
+from fkdsl.base.random import KeyedRng, Undrawn
 from fkdsl.base.remembered import allowed, joined, listed
 from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import Context
@@ -246,8 +246,9 @@ class OpenDraw:
         uniform = self.rng.peek() if isinstance(self.rng, KeyedRng) else 0.5
         if mask is not None and allowed(mask) < len(mask) // FEW:
             return Wanted(row, mask, listed(mask), uniform)
-        # A tilt looks at every outcome.
-        whole = self.settings.lookahead is not None and self.ahead() is not None
+        # A tilt looks at every outcome, and so does whoever lists them.
+        tilts = self.settings.lookahead is not None and self.ahead() is not None
+        whole = tilts or isinstance(self.rng, Undrawn)
         return Wanted(row, mask, None, uniform, whole)
 
     def drafted_row(self) -> DraftedRow | None:

@@ -15,15 +15,12 @@ The listing asks of outcomes what weighted rejection asks before it draws any
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
-from fkdsl.base.arrays import ArrayLike
-from fkdsl.base.errors import InternalError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import ProbabilityBlocks
-from fkdsl.base.random import Key
 from fkdsl.inference.interface import Fan
 from fkdsl.machine.charges import Masses
 from fkdsl.machine.interpreter import Done, Draw, advance, fault_at
@@ -40,19 +37,6 @@ from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.tilts import Tilt
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.values.faults import Fault, NeedRows
-
-
-class Undrawn:
-    """The stream of a particle whose draws are listed, and not made."""
-
-    def choice(self, probabilities: ArrayLike) -> NoReturn:
-        raise InternalError("a draw that is to be listed was made")
-
-    def uniform(self) -> NoReturn:
-        raise InternalError("a draw that is to be listed was made")
-
-    def split(self, *key: Key) -> Undrawn:
-        return self
 
 
 class Listed(NamedTuple):

@@ -20,7 +20,7 @@ import numpy as np
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Rng
+from fkdsl.base.random import Rng, Undrawn
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Charge, Fan
 from fkdsl.machine.particle import Executable, RunningParticle
@@ -28,7 +28,7 @@ from fkdsl.machine.state import ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.steering.fans import ListingStep, TakingStep, Undrawn
+from fkdsl.steering.fans import ListingStep, TakingStep
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds

@@ -83,6 +83,7 @@ def errors_of(result):
         ("smc", {"particles": 4}),
         ("smc", {"particles": 4, "moves": 1}),
         ("steer", {"particles": 3}),
+        ("dpf", {"particles": 3}),
         ("importance", {"particles": 5}),
         ("alive", {"particles": 3}),
         ("pgibbs", {"particles": 3, "sweeps": 3}),

@@ -56,6 +56,7 @@ WAYS = {
     "smc": ("smc", {"particles": 5, "ess": 1.0}, 1),
     "smc in islands": ("smc", {"particles": 3, "resampling": "ssp"}, 2),
     "steer": ("steer", {"particles": 4, "factor": 2}, 2),
+    "dpf": ("dpf", {"particles": 4}, 2),
     "importance": ("importance", {"particles": 5}, 1),
     "local": ("local", {"particles": 4}, 1),
     "rejection": ("rejection", {"samples": 3}, 2),

@@ -1,4 +1,4 @@
-"""Every inference method on seven programs at an equal budget: how far off log Z is, and a query.
+"""Every inference method on ten programs at an equal budget: how far off log Z is, and a query.
 
     python tests/benchmarks/methods.py [--runs 20] [--budget 400] [--programs late,...]
         [--methods smc,...] [--markdown]
@@ -95,6 +95,9 @@ CASES = (
     case("number", lambda text: float("loudly" in text), "loudly"),
     case("rainbow", lambda named: float(named[0] == "red"), "red first", n=3),
     case("choice", lambda label: float(label == "positive"), "positive"),
+    case("iso_date", lambda date: float(date >= "1970"), "1970 or later", exact=False),
+    case("email", lambda address: float(address.endswith(".com")), "ends with .com", exact=False),
+    case("sql", lambda query: float("where" in query.lower()), "has a where", exact=False),
     case(
         "short_words",
         lambda text: float(len(text.split()) > 8),
@@ -124,6 +127,7 @@ CONTENDERS = (
     Contender("smc systematic", "smc", "particles", {"resampling": "systematic"}),
     Contender("smc, 1 move", "smc", "particles", {"moves": 1}),
     Contender("steer", "steer", "particles"),
+    Contender("dpf", "dpf", "particles"),
     Contender("alive", "alive", "particles"),
     Contender("pgibbs", "pgibbs", "sweeps", {"particles": 8}),
     Contender("tempered", "tempered", "particles", {"power": 1.0}),
@@ -138,13 +142,17 @@ class Counted(Program):
 
     def feynman_kac(self, *args: Any, **options: Any) -> SteeringModel:
         model = super().feynman_kac(*args, **options)
-        step, drawn = model.step, self.drawn
+        step, take, drawn = model.step, model.take, self.drawn
 
         def counting(rngs: Sequence[Rng], xp: Sequence[ProgramState]) -> Any:
             drawn[0] += len(xp)
             return step(rngs, xp)
 
-        model.step = counting  # type: ignore[method-assign]
+        def taking(rngs: Sequence[Rng], chosen: Sequence[Any]) -> Any:
+            drawn[0] += len(chosen)
+            return take(rngs, chosen)
+
+        model.step, model.take = counting, taking  # type: ignore[method-assign]
         return model
 
 

@@ -285,6 +285,7 @@ COMMANDS = (
     ["check"],
     ["run", "--method", "smc", "--blame"],
     ["run", "--method", "steer"],
+    ["run", "--method", "dpf"],
     ["run", "--method", "importance", "--json"],
     ["run", "--method", "rejection"],
     ["run", "--method", "alive"],

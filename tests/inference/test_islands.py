@@ -41,6 +41,7 @@ def same(a, b):
     [
         ("smc", {"particles": 4}),
         ("steer", {"particles": 4}),
+        ("dpf", {"particles": 4}),
         ("alive", {"particles": 4}),
         ("pgibbs", {"particles": 4, "sweeps": 2}),
     ],
