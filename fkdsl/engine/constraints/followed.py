@@ -23,9 +23,11 @@ from fkdsl.engine.constraints.languages import LONGEST_SOURCE, GrammarText, Json
 from fkdsl.engine.constraints.matchers import UNFORCED, compile_error, compile_report, json_grammar
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.relaxed_schemas import relaxed
-from fkdsl.engine.constraints.weaker_schemas import Weaker, has_many_remainders
+from fkdsl.engine.constraints.slow_schemas import MOST_JOINED, has_long_joins, is_slow
+from fkdsl.engine.constraints.weaker_schemas import Weaker
 
 UNSATISFIABLE = "Unsatisfiable schema"
+JOINED = f"one text has more than {MOST_JOINED} patterns"
 BOUND_ON_OTHERS = "min/maxProperties"
 """How llguidance's warning begins that it bounds the number of unnamed properties alone."""
 MOST_SPACE = 0x3001
@@ -89,23 +91,15 @@ def _schema(language: JsonText) -> Followed:
         value = json.loads(language.schema) if language.schema else {}
     except ValueError as error:
         return Followed("", (), str(error))
-    if language.order and language.format and not _has_long_steps(value):
+    if language.order and language.format and not is_slow(value):
+        normal = _normal(value)
         grammar = json_grammar(_spaced(value, language.spaces))
-        mistake = compile_error(grammar)
+        mistake = JOINED if has_long_joins(normal) else compile_error(grammar)
         if not mistake:
-            return Followed(grammar, schema=_normal(value))
+            return Followed(grammar, schema=normal)
         if mistake.startswith(UNSATISFIABLE):
             return Followed("", (), mistake)
     return _weaker(value, language)
-
-
-def _has_long_steps(value: Any) -> bool:
-    """Whether llguidance might not end with a `multipleOf` that stands anywhere in a schema."""
-    if isinstance(value, list):
-        return any(map(_has_long_steps, value))
-    if not isinstance(value, dict):
-        return False
-    return has_many_remainders(value.get("multipleOf")) or any(map(_has_long_steps, value.values()))
 
 
 def _weaker(value: Any, language: JsonText) -> Followed:
@@ -121,6 +115,8 @@ def _weaker(value: Any, language: JsonText) -> Followed:
 
     def compiled(schema: Any) -> tuple[Any, str, Sequence[str]]:
         """(the schema, or a weaker one that llguidance counts right; its mistake; its warnings)."""
+        if has_long_joins(schema):
+            return schema, JOINED, ()
         mistake, warnings = compile_report(written(schema))
         if _miscounts(mistake, warnings):
             schema = _without_least_counts(schema)
@@ -132,7 +128,9 @@ def _weaker(value: Any, language: JsonText) -> Followed:
     if mistake.startswith(UNSATISFIABLE):
         return Followed("", (), mistake)
     if mistake:
-        kept, more = relaxed(kept, lambda s: not compile_error(written(s)))
+        kept, more = relaxed(
+            kept, lambda s: not has_long_joins(s) and not compile_error(written(s))
+        )
         kept, mistake, warnings = compiled(kept)
         left_out += more
     if kept != weaker.value and '"minProperties"' not in json.dumps(kept):

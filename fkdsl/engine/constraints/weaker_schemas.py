@@ -18,9 +18,7 @@ the target of a `$ref` becomes a definition of its own, weakened once.
 
 from __future__ import annotations
 
-import math
 import re
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +27,12 @@ from fkdsl.engine.constraints.ecma import python_pattern
 from fkdsl.engine.constraints.matchers import compile_error, json_grammar
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.rust_patterns import weaker_search
+from fkdsl.engine.constraints.slow_schemas import (
+    MOST_PATTERNS,
+    MOST_PROPERTIES,
+    has_many_patterns,
+    has_many_remainders,
+)
 
 COPIED = ("type", "const", "enum", "minLength", "maxLength", "minimum", "maximum",
           "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems",
@@ -40,10 +44,6 @@ LEFT_OUT = ("not", "dependentRequired", "dependentSchemas", "dependencies", "pro
 """Keywords that are left out whole."""
 OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which keywords beside a `$ref` are ignored."""
-
-MOST_REMAINDERS = 1_000
-"""Of a `multipleOf` of more remainders, but for its factors of 2 and 5, llguidance's automaton may
-take seconds; of one of a hundred million no end was seen."""
 
 
 class Weaker:
@@ -62,6 +62,7 @@ class Weaker:
         self.formats, self.order = formats, order
         self.left_out: dict[str, None] = {}
         self.written_out = 0
+        self.many_patterns = has_many_patterns(schema)
         self.names: dict[int, str] = {}
         self.todo: list[tuple[str, Any, Any, str]] = []
         root = specification_with(self.draft).create_resource(schema)
@@ -154,10 +155,19 @@ class Weaker:
             if "additionalProperties" in s
             else None
         )
+        if len(named) > (MOST_PROPERTIES if self.order else MOST_PATTERNS):
+            self.leave_out("properties", where)
+            named, others = {}, None
+            out.pop("required", None)
         by_pattern: dict[str, Any] = {}
-        for pattern, inner in s.get("patternProperties", {}).items():
-            text, exact = followed_pattern(pattern)
-            if text is None or not exact or not disjoint([*by_pattern, text]):
+        patterns = {
+            pattern: (None, False) if self.many_patterns else followed_pattern(pattern)
+            for pattern in s.get("patternProperties", {})
+        }
+        all_disjoint = disjoint([text for text, exact in patterns.values() if text and exact])
+        for pattern, (text, exact) in patterns.items():
+            inner = s["patternProperties"][pattern]
+            if text is None or not exact or not (all_disjoint or disjoint([*by_pattern, text])):
                 # Its keys may have any value: `additionalProperties` must not apply to them.
                 self.leave_out("patternProperties", where)
                 others = None
@@ -263,14 +273,3 @@ def disjoint(patterns: list[str]) -> bool:
     return len(patterns) < 2 or not compile_error(
         json_grammar({"type": "object", "patternProperties": dict.fromkeys(patterns, True)})
     )
-
-
-def has_many_remainders(step: Any) -> bool:
-    """Whether a `multipleOf` has more remainders than its digits are followed by."""
-    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
-        return False
-    remainders = Fraction(str(step)).numerator
-    for factor in (2, 5):
-        while remainders > MOST_REMAINDERS and remainders % factor == 0:
-            remainders //= factor
-    return remainders > MOST_REMAINDERS
