@@ -2,9 +2,11 @@
 fkdsl uses: `python tests/benchmarks/packed_ops.py [--rows 1,4,8,16,64] [--maps float32,int8]`.
 
 Milliseconds of processor time for all linear maps of a forward of that many tokens, attention and
-all else left out: float32, bfloat16, int8 and int4 of fkdsl.models.linear, and torch's
-`_weight_int8pack_mm` (weights by output channel, activations in bfloat16), which fkdsl does not
-use. ONEDNN_MAX_CPU_ISA and ATEN_CPU_CAPABILITY stand for other processors.
+all else left out: float32, bfloat16, int8 and int4 of fkdsl.models.linear, and what fkdsl does not
+use of torch: `_weight_int8pack_mm` (weights by output channel, activations in bfloat16), fbgemm's
+`linear_dynamic` (8 bits, activations too), and 4 bits that are unpacked at every forward, some
+outputs at a time, and multiplied in bfloat16 or float32. ONEDNN_MAX_CPU_ISA and
+ATEN_CPU_CAPABILITY stand for other processors.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable
 
 import torch
 from report import machine, table
+from torch.nn.functional import linear
 
 from fkdsl.models.linear import DTYPES, head_precision, pack, packs
 
@@ -41,11 +44,44 @@ def int8pack(w: torch.Tensor) -> Map:
     return lambda x: torch.ops.aten._weight_int8pack_mm(x, levels, scale)
 
 
+def dynamic(w: torch.Tensor) -> Map:
+    scale, zeros = w.abs().amax(dim=1) / 127, torch.zeros(len(w), dtype=torch.int64)
+    levels = torch.quantize_per_channel(w, scale.double(), zeros, 0, torch.qint8)
+    packed = torch.ops.quantized.linear_prepack(levels, None)
+    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)
+
+
+def unpacked(dtype: torch.dtype) -> Callable[[torch.Tensor], Map]:
+    """By fbgemm's packed rows of an embedding, each of which is a group of 32 weights."""
+
+    def make(w: torch.Tensor) -> Map:
+        if len(w) == VOCABULARY:
+            return own("int4")(w)
+        columns = w.shape[1]
+        packed = torch.ops.quantized.embedding_bag_4bit_prepack(w.view(-1, 32))
+        buffer = torch.empty(OUTPUTS, columns, dtype=dtype)
+
+        def multiply(x: torch.Tensor) -> torch.Tensor:
+            x, parts = x.to(dtype), []
+            for part in packed.split(OUTPUTS * columns // 32):
+                weight = torch.ops.quantized.embedding_bag_4bit_unpack(part).view(-1, columns)
+                parts.append(linear(x, buffer[: len(weight)].copy_(weight)))
+            return torch.cat(parts, dim=1).float()
+
+        return multiply
+
+    return make
+
+
+OUTPUTS = 576
 SYSTEMS: dict[str, tuple[Callable[[torch.Tensor], Map], torch.dtype]] = {
     "float32": (own("float32"), torch.float32),
     "bfloat16": (own("bfloat16"), torch.bfloat16),
     **{name: (own(name), torch.float32) for name in ("int8", "int4") if packs(name)},
     "int8pack_mm": (int8pack, torch.bfloat16),
+    "linear_dynamic": (dynamic, torch.float32),
+    "unpacked to bfloat16": (unpacked(torch.bfloat16), torch.float32),
+    "unpacked to float32": (unpacked(torch.float32), torch.float32),
 }
 
 

@@ -19,7 +19,7 @@ class Lists:
     def forward(self, rows):
         """The segments of the rows, each of which must have been computed behind its context."""
         found = {}
-        for segment in shared_missing(rows):
+        for segment in shared_missing(self.books.look(rows)):
             self.compute([ForwardRow(segment.past, segment.tokens, ())], [segment])
         pending = self.books.order(rows)
         while pending:
@@ -29,7 +29,7 @@ class Lists:
         return [found[i] for i in range(len(rows))]
 
     def compute(self, rows, again=None):
-        plans = self.books.plan(rows)
+        plans = self.books.plan(self.books.look(rows))
         numbers = sorted(plan.sequence for plan in plans)
         assert numbers == list(range(numbers[0], numbers[0] + len(rows)))
         for plan in plans:

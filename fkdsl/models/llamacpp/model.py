@@ -18,6 +18,7 @@ from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.llamacpp.context import STEP, Context
 from fkdsl.models.llamacpp.library import Library
 from fkdsl.models.llamacpp.sequences import (
+    Asked,
     Sequences,
     SequenceSegment,
     length_of,
@@ -84,14 +85,16 @@ class LlamaCppModel(TokenizedModel):
         threads = torch.get_num_threads()
         with self._lock:
             try:
-                self._fit(rows, threads)
-                for segment in shared_missing(rows):
+                asked = self._fit(rows, threads)
+                again = shared_missing(asked)
+                for segment in again:
                     row = ForwardRow(segment.past, segment.tokens, ())
-                    self._compute([row], [0], threads, segment)
+                    self._compute([row], [0], threads, again=segment)
                 pending = self._sequences.order(rows)
                 while pending:
                     wave, pending = self._take(pending)
-                    results.update(self._compute(rows, wave, threads))
+                    known = None if pending or results or again else asked
+                    results.update(self._compute(rows, wave, threads, known))
             except BaseException:
                 # What the sequences hold is not known any more.
                 self._sequences.clear()
@@ -122,11 +125,17 @@ class LlamaCppModel(TokenizedModel):
         rows: Sequence[ForwardRow],
         wave: Sequence[int],
         threads: int,
+        asked: Asked | None = None,
         again: SequenceSegment | None = None,
     ) -> dict[int, ForwardResult]:
-        """The results of some of the rows, by index. again: the segment of a single row that is
-        computed once more, None for new ones."""
-        plans = self._sequences.plan([rows[i] for i in wave])
+        """The results of some of the rows, by index. asked: what is known of all rows, where the
+        wave has them all. again: the segment of a single row that is computed once more, None for
+        new ones."""
+        if asked is None:
+            asked = self._sequences.look([rows[i] for i in wave])
+        else:
+            wave = range(len(rows))
+        plans = self._sequences.plan(asked)
         copies: dict[int, list[int]] = {}
         for plan in plans:
             if plan.copied_from is not None:
@@ -147,14 +156,15 @@ class LlamaCppModel(TokenizedModel):
         results = forward_results(logits, [plan.row for plan in plans], segments)
         return {wave[plan.index]: r for plan, r in zip(plans, results, strict=True)}
 
-    def _fit(self, rows: Sequence[ForwardRow], threads: int) -> None:
-        """Makes room for the rows, as far as the bounds allow."""
+    def _fit(self, rows: Sequence[ForwardRow], threads: int) -> Asked:
+        """Makes room for the rows, as far as the bounds allow; what is known of them then."""
         context, books = self._context, self._sequences
+        asked = books.look(rows)
         needed = max(length_of(row.past) + len(row.tokens) for row in rows)
         length = max(context.length, -(-needed // STEP) * STEP)
         most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
         count = min(context.count, most)
-        wanted = max(books.expected(rows), self._expected)
+        wanted = max(books.expected(asked), self._expected)
         # A little of what was asked about of late may be lost; then nothing has to move.
         if len(rows) > count or wanted > count * SLACK:
             if wanted > self._expected and len(rows) > 1:
@@ -163,7 +173,7 @@ class LlamaCppModel(TokenizedModel):
                 wanted = max(wanted, FIRST_SEQUENCES)
             count = min(most, max(wanted, count))
         if (count, length) == (context.count, context.length):
-            return
+            return asked
         if count == context.count:
             kept = books.alive()
             for i in set(range(count)) - set(kept):
@@ -173,6 +183,7 @@ class LlamaCppModel(TokenizedModel):
             books.clear()
             self._sequences = Sequences(count)
         context.fit(count, length, threads, kept)
+        return self._sequences.look(rows)
 
 
 def _free(library: Library, context: Context, model: int) -> None:

@@ -2,7 +2,7 @@
 forward.
 
     sequences = Sequences(4)
-    plans = sequences.plan([row, ...])       # at most 4 rows
+    plans = sequences.plan(sequences.look([row, ...]))       # at most 4 rows
     plans[0].copied_from, plans[0].kept      # the sequence to copy, None for none; tokens that stay
     sequences.record(plans[0], segment)      # after the forward
 
@@ -17,7 +17,7 @@ This module knows no library: it keeps books, which `fkdsl.models.llamacpp.model
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
@@ -104,6 +104,16 @@ class Plan:
         return [first + w for w in self.row.wanted]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows of a forward, what sequences hold of each now, and which row goes on in which sequence
+    (`Sequences._going_on`)."""
+
+    rows: Sequence[ForwardRow]
+    beginnings: Sequence[Shared]
+    going_on: Mapping[int, int]
+
+
 @dataclass(slots=True)
 class Held:
     """The content of a sequence: its segments, each with how many of its tokens, and when it was
@@ -144,9 +154,14 @@ class Sequences:
         """The sequences for which that is so."""
         return [i for i in range(len(self)) if self.is_alive(i)]
 
-    def expected(self, rows: Sequence[ForwardRow]) -> int:
+    def look(self, rows: Sequence[ForwardRow]) -> Asked:
+        """What is known of rows until a sequence changes."""
+        beginnings = [shared_beginning(row) for row in rows]
+        return Asked(rows, beginnings, self._going_on(beginnings))
+
+    def expected(self, asked: Asked) -> int:
         """How many sequences would hold these rows and whatever was asked about of late."""
-        return len(rows) + self.recent(self._going_on([shared_beginning(row) for row in rows]))
+        return len(asked.rows) + self.recent(asked.going_on)
 
     def recent(self, besides: Container[int] = ()) -> int:
         """How many sequences hold what was asked about of late."""
@@ -168,12 +183,11 @@ class Sequences:
 
         return sorted(range(len(rows)), key=absent)
 
-    def plan(self, rows: Sequence[ForwardRow]) -> list[Plan]:
+    def plan(self, asked: Asked) -> list[Plan]:
         """A plan for each row, no more of them than there are sequences. First all copies are made,
         then all cuts: no sequence that is copied is overwritten by another copy."""
         self._clock += 1
-        shared = [shared_beginning(row) for row in rows]
-        going_on = self._going_on(shared)
+        rows, shared, going_on = asked.rows, asked.beginnings, asked.going_on
         window = self._window(len(rows), going_on)
         place = {i: s for s, i in going_on.items() if s in window}
         free = [s for s in window if s not in going_on]
@@ -260,7 +274,7 @@ class Sequences:
             return False  # the rest of the segment, which is alive
         return all(reference() is None for reference, _ in path[depth + 1 :])
 
-    def _window(self, n: int, going_on: dict[int, int]) -> range:
+    def _window(self, n: int, going_on: Mapping[int, int]) -> range:
         """The n neighbours in which the fewest rows must be copied and the least is lost."""
         if n > len(self):
             raise InternalError("more rows than sequences")
@@ -308,13 +322,13 @@ def shared_beginning(row: ForwardRow) -> Shared:
     return Shared(length, found, count, tokens, tuple(reversed(between)))
 
 
-def shared_missing(rows: Sequence[ForwardRow]) -> list[SequenceSegment]:
+def shared_missing(asked: Asked) -> list[SequenceSegment]:
     """The segments that no sequence holds and that several rows begin with: each is computed once,
     before the rows. Only the last of those that follow one another, since its row takes the others
     along."""
     needed: dict[int, list[SequenceSegment]] = {}
-    for row in rows:
-        for segment, _ in shared_beginning(row).between:
+    for beginning in asked.beginnings:
+        for segment, _ in beginning.between:
             needed.setdefault(id(segment), []).append(segment)
     shared = [found[0] for found in needed.values() if len(found) > 1]
     inner = {id(segment_of(segment.past)) for segment in shared}
