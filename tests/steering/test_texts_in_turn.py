@@ -200,6 +200,13 @@ program p() -> str:
 """
 
 
+def test_what_is_appended_to_the_other_leaves_this_one_as_it_is():
+    text = IN_TURN.format(n=2).replace("        u ~", "        other += str(t)\n        u ~")
+    program = fkdsl.parse(TABLE + text.replace('"a*b*"', '"[ab]*"'))
+    plans = [i.plan for i in program.ir().functions["p"].body if isinstance(i, nodes.Draw)]
+    assert [plan.prefix is not None and plan.prefix.stop is not None for plan in plans] == [1, 0]
+
+
 def test_a_loop_that_the_end_of_the_other_text_leaves_may_leave_this_one_anywhere():
     program = fkdsl.parse(TABLE + LEFT_EARLY)
     first, _ = [i.plan for i in program.ir().functions["p"].body if isinstance(i, nodes.Draw)]

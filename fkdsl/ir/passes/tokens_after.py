@@ -147,11 +147,13 @@ def _is_left_at_ends_only(function: ir.Function, first: int, last: int, context:
 
 
 def may_extend(function: ir.Function, instr: ir.Instr, context: int) -> bool:
-    """Whether an instruction may append to a context: but for draws of numbers and the like, draws
-    from what is seen to be another context, and `n += 1` for what is seen to be none."""
+    """Whether an instruction may append to a context: but for draws of numbers and the like, what
+    goes into what is seen to be another context, and `n += 1` for what is seen to be none."""
     match instr:
-        case ir.Draw(distribution=ir.Local(slot=slot)) if slot != context:
-            return not (_is_new(function, slot) and _is_known(function, context))
+        case ir.Draw(distribution=ir.Local(slot=slot)) | ir.Append(target=slot) if (
+            slot != context and _is_new(function, slot) and _is_known(function, context)
+        ):
+            return False
         case ir.Draw(distribution=ir.Builtin()) | ir.Observe(distribution=ir.Builtin()):
             return False
         case ir.Append(target=slot):
@@ -163,7 +165,9 @@ def may_extend(function: ir.Function, instr: ir.Instr, context: int) -> bool:
 
 def _is_new(function: ir.Function, slot: int) -> bool:
     """Whether a variable is seen to hold a context that nothing before it held."""
-    match [i for i in function.body if slot in writes(i)]:
+    # What is appended to a context leaves it in its variable.
+    set_by = [i for i in function.body if slot in writes(i) and not isinstance(i, ir.Append)]
+    match set_by:
         case [ir.Set(value=ir.Model(operation=("prompt" | "chat" | "fork")))]:
             return slot >= function.parameters
     return False
