@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
@@ -192,27 +192,38 @@ class KeyedRng:
 
 
 class StepRng:
-    """The stream of a particle's step from which a model that precomputes later steps can get
-    their streams too. of(t): the stream of step t, as long as the particle keeps its lineage.
+    """The stream of a particle's step, `of.split(*name, t)`, from which a model that precomputes
+    later steps can get their streams too, as long as the particle keeps its lineage. It is made
+    when something is drawn from it.
 
-    >>> rng = StepRng(lambda t: KeyedRng(7).split("mutate", t), 3)
+    >>> rng = StepRng(KeyedRng(7), ("mutate",), 3)
     >>> rng.later(2).uniform() == KeyedRng(7).split("mutate", 5).uniform()
     True
     """
 
-    __slots__ = ("_of", "_rng", "_t")
+    __slots__ = ("_name", "_of", "_stream", "_t")
 
-    def __init__(self, of: Callable[[int], KeyedRng], t: int) -> None:
-        self._of, self._t, self._rng = of, t, of(t)
+    def __init__(self, of: KeyedRng, name: tuple[Key, ...], t: int) -> None:
+        self._of, self._name, self._t = of, name, t
+        self._stream: KeyedRng | None = None
 
     @property
     def key(self) -> bytes:
         """The key of its own step's stream: of a lineage and a step."""
-        return self._rng.key
+        return self._rng.key if self._stream is not None else self._derived()
+
+    def _derived(self) -> bytes:
+        return derive(self._of.key, *self._name, self._t)
+
+    @property
+    def _rng(self) -> KeyedRng:
+        if self._stream is None:
+            self._stream = KeyedRng(key=self._derived())
+        return self._stream
 
     def later(self, steps: int) -> StepRng:
         """The particle's stream so many steps on."""
-        return StepRng(self._of, self._t + steps)
+        return StepRng(self._of, self._name, self._t + steps)
 
     def uniform(self) -> float:
         return self._rng.uniform()
@@ -235,6 +246,26 @@ class Undrawn:
 
     def split(self, *key: Key) -> Undrawn:
         return self
+
+
+def first_uniforms(streams: Sequence[StepRng], *key: Key) -> NDArray[np.float64]:
+    """(n,) what `stream.split(*key).uniform()` gives for each of the streams.
+
+    >>> streams = [StepRng(KeyedRng(7), ("a",), t) for t in (1, 2)]
+    >>> float(first_uniforms(streams, 5, 0)[1]) == streams[1].split(5, 0).uniform()
+    True
+    """
+    parts, zero = b"".join(map(_encoded, key)), bytes(8)
+    draws = b"".join(
+        [
+            blake2b(
+                blake2b(stream.key + parts, digest_size=16).digest() + zero, digest_size=8
+            ).digest()
+            for stream in streams
+        ]
+    )
+    whole = np.frombuffer(draws, dtype="<u8") >> np.uint64(11)
+    return whole.astype(np.float64) * 2.0**-53
 
 
 def _inverse(p: Probabilities, sums: NDArray[np.float64], u: float) -> int:

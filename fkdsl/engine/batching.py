@@ -86,7 +86,8 @@ def single_tokens(
         after.setdefault(parent, []).append(context)
     if not all(map(usable, after)):
         return None
-    return [Job(parent, [c], [c]) for parent, cs in after.items() for c in reversed(cs)]
+    runs = [(parent, [c]) for parent, cs in after.items() for c in reversed(cs)]
+    return [Job(parent, run, run) for parent, run in runs]
 
 
 def _link(

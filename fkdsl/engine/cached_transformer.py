@@ -262,8 +262,8 @@ class CachedTransformer:
     def _usable(self, node: Context) -> bool:
         """Whether a forward can start from a node: its segment is cached, and a past may end at the
         node."""
-        slot = self.cache.slot(id(node))
-        return slot is not None and (slot[0].sliceable or slot[1] == slot[0].length - 1)
+        place = self.cache.place(id(node))
+        return place is not None and (place[0].sliceable or place[1] == place[0].length - 1)
 
     def _compute(self, missing: Sequence[Context]) -> dict[Context, NDArray[Any]]:
         """The rows of contexts, computed by the model."""
@@ -294,10 +294,7 @@ class CachedTransformer:
 
     def _forward(self, jobs: Sequence[Job]) -> dict[Context, NDArray[Any]]:
         """The wanted rows of one batched forward, whose segments and rows go into the cache."""
-        batch = [
-            ForwardRow(self._past(job.base), tuple(n.token for n in job.run), job.positions)
-            for job in jobs
-        ]
+        batch = self._batch(jobs)
         check()
         if self.token_budget is not None:
             self.token_budget.take(batch, self.model.vocabulary.size)
@@ -319,25 +316,38 @@ class CachedTransformer:
         self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
         rows: dict[Context, NDArray[Any]] = {}
         computed: list[Computed] = []
-        for job, result in zip(jobs, results, strict=True):
-            nothing = [None] * len(job.wanted)
+        for (base, run, wanted), result in zip(jobs, results, strict=True):
+            # An array makes a new view each time that it is gone through.
+            log_probs, ids = list(result.log_probs), list(map(id, wanted))
+            nothing = [None] * len(ids)
             head_outputs = nothing if result.head_outputs is None else result.head_outputs
             sums = nothing if result.sums is None else result.sums
-            # An array makes a new view each time that it is gone through.
-            log_probs, wanted = list(result.log_probs), [id(node) for node in job.wanted]
-            rows.update(zip(job.wanted, log_probs, strict=True))
-            their = list(zip(wanted, log_probs, head_outputs, sums, strict=True))
-            computed.append((result.segment, [id(n) for n in job.run], id(job.base), their))
-            if self.prompts is not None and job.base.parent is None and job.run:
-                ends = job.wanted[-1:] == job.run[-1:]
+            rows.update(zip(wanted, log_probs, strict=True))
+            their = list(zip(ids, log_probs, head_outputs, sums, strict=True))
+            nodes = ids if run is wanted else list(map(id, run))
+            computed.append((result.segment, nodes, id(base), their))
+            if self.prompts is not None and base.parent is None and run:
+                ends = wanted[-1:] == run[-1:]
                 self.prompts.keep(
-                    tuple(node.token for node in job.run),
+                    tuple(node.token for node in run),
                     result.segment,
                     result.log_probs[-1] if ends else None,
                     result.sums[-1] if ends and result.sums is not None else None,
                 )
         self.cache.put_all(computed)
         return rows
+
+    def _batch(self, jobs: Sequence[Job]) -> list[ForwardRow]:
+        """The rows of a forward."""
+        slots = self.cache.slots([id(job.base) for job in jobs])
+        batch = []
+        for job, slot in zip(jobs, slots, strict=True):
+            assert slot is not None or job.base.parent is None
+            past = None if slot is None or job.base.parent is None else Past(slot[0], slot[1] + 1)
+            run = job.run
+            tokens = (run[0].token,) if len(run) == 1 else tuple(node.token for node in run)
+            batch.append(ForwardRow(past, tokens, job.positions))
+        return batch
 
     def _measure(
         self, meter: ForwardMeter, jobs: Sequence[Job], batch: Sequence[ForwardRow], seconds: float

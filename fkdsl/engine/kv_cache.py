@@ -92,9 +92,10 @@ class KVCache:
         if continued is not None:
             continued.continued_by += 1
         for node in nodes:
-            self._release_slot(node)
+            if node in self._segment_of:
+                self._release_slot(node)
+            self._segment_of[node] = entry
         self._segments[id(entry)] = entry
-        self._segment_of.update(dict.fromkeys(nodes, entry))
         self.nbytes += segment.nbytes
 
     def slot(self, node: NodeId) -> tuple[CacheSegment, int] | None:
@@ -107,11 +108,30 @@ class KVCache:
             self._segments.move_to_end(id(entry))
             return entry.segment, entry.users[node]
 
+    def place(self, node: NodeId) -> tuple[CacheSegment, int] | None:
+        """`slot`, which does not count as used."""
+        entry = self._segment_of.get(node)
+        position = None if entry is None else entry.users.get(node)
+        return None if entry is None or position is None else (entry.segment, position)
+
+    def slots(self, nodes: Sequence[NodeId]) -> list[tuple[CacheSegment, int] | None]:
+        """`slot` of each."""
+        with self.lock:
+            found, move = list(map(self._segment_of.get, nodes)), self._segments.move_to_end
+            for entry in found:
+                if entry is not None:
+                    move(id(entry))
+            return [
+                None if entry is None else (entry.segment, entry.users[node])
+                for node, entry in zip(nodes, found, strict=True)
+            ]
+
     def _release_slot(self, node: NodeId) -> None:
         entry = self._segment_of.pop(node, None)
         if entry is not None:
             del entry.users[node]
-            self._drop_unused(entry)
+            if not entry.users and not entry.continued_by:
+                self._drop_unused(entry)
 
     def _drop_unused(self, entry: SegmentEntry | None) -> None:
         """Drops a segment that nothing uses, then those that it continued, as far as nothing else
@@ -151,14 +171,16 @@ class KVCache:
         head_outputs: Any,
         sums: NDArray[np.float64] | None,
     ) -> None:
-        self._drop_row(node)
+        if node in self._rows:
+            self._drop_row(node)
         self._rows[node] = row
         if head_outputs is not None:
             self._head_outputs[node] = head_outputs
         if sums is not None:
             self._sums[node] = sums
-        self.nbytes += row.nbytes
-        self.row_nbytes += row.nbytes
+        nbytes = row.nbytes
+        self.nbytes += nbytes
+        self.row_nbytes += nbytes
 
     @locked
     def row(self, node: NodeId) -> NDArray[Any] | None:
@@ -199,20 +221,24 @@ class KVCache:
         self._kept.add(node)
 
     def _drop_row(self, node: NodeId) -> None:
-        self._head_outputs.pop(node, None)
+        if self._head_outputs:
+            self._head_outputs.pop(node, None)
         self._sums.pop(node, None)
         row = self._rows.pop(node, None)
         if row is not None:
-            self.nbytes -= row.nbytes
-            self.row_nbytes -= row.nbytes
+            nbytes = row.nbytes
+            self.nbytes -= nbytes
+            self.row_nbytes -= nbytes
 
     # ----------------------------------------------------------------- memory
 
     @locked
     def release(self, node: NodeId) -> None:
         """Drops the row of a node that is gone, and its segment if no other node uses it."""
-        self._kept.discard(node)
-        self._drop_row(node)
+        if node in self._kept:
+            self._kept.discard(node)
+        if node in self._rows:
+            self._drop_row(node)
         self._release_slot(node)
 
     @locked
@@ -222,7 +248,7 @@ class KVCache:
         rows = [self._rows.get(node) for node in list(self._kept)]
         kept = [row.nbytes for row in rows if row is not None]
         most, fewest = self.row_budget + sum(kept), recent + len(kept)
-        for node in list(self._rows) if self.row_nbytes > most else ():
+        for node in list(self._rows) if self.row_nbytes > most and len(self._rows) > fewest else ():
             if self.row_nbytes <= most or len(self._rows) <= fewest:
                 break
             if node not in self._kept:

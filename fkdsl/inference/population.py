@@ -98,9 +98,9 @@ def mutate(
     if observer is not None:
         observer.moved(t, before, states, log_weights[moving])
     moved, lw = list(particles), np.array(log_weights, dtype=np.float64)
-    for i, state, g in zip(moving, states, check_log_weights(log_G), strict=True):
+    lw[moving] += check_log_weights(log_G)
+    for i, state in zip(moving, states, strict=True):
         moved[i] = Particle(state, particles[i].lineage)
-        lw[i] += g
     return tuple(moved), lw
 
 
@@ -110,7 +110,7 @@ def stream(rng: Rng, lineage: bytes, t: int) -> Rng:
     name = lineage.hex()
     if not isinstance(rng, KeyedRng):
         return rng.split("mutate", name, t)
-    return StepRng(lambda t: rng.split("mutate", name, t), t)
+    return StepRng(rng, ("mutate", name), t)
 
 
 def offspring(

@@ -113,7 +113,8 @@ class _Builder:
                 return code.EvaluateOp(span, self.expr(value))
             case ir.Draw(span, target, distribution, site, plan):
                 built = None if plan is None else plan.map(self.expr)
-                return code.DrawOp(span, target, self.expr(distribution), site, built)
+                source = distribution.slot if isinstance(distribution, ir.Local) else None
+                return code.DrawOp(span, target, self.expr(distribution), site, built, source)
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):

@@ -84,7 +84,8 @@ class AppendOp(Op):
 
 @dataclass(frozen=True)
 class DrawOp(Op):
-    """target ~ distribution. site: its number in the program, by which its stream is keyed.
+    """target ~ distribution. site: its number in the program, by which its stream is keyed. source:
+    the slot that the distribution is read from, None where it is another expression.
 
     What proposals have computed for it so far: token_masks, those of the plan's predicate, by
     vocabulary and what the predicate reads; prefix_masks, those of its prefix constraint's
@@ -96,6 +97,7 @@ class DrawOp(Op):
     distribution: Compute
     site: int
     plan: ProposalPlan[Compute] | None = None
+    source: int | None = None
     token_masks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
     prefix_masks: dict[Hashable, SoFar | None] = field(
         default_factory=dict, compare=False, repr=False

@@ -168,3 +168,28 @@ class ProgramState:
             self.guesses,
             self.evidence,
         )
+
+
+def running_state(
+    frames: tuple[Frame, ...],
+    contexts: tuple[ContextState, ...],
+    twist: Twist | None,
+    evidence: tuple[Document, ...],
+    charges: tuple[Charge, ...],
+    drawn: tuple[DrawnValue, ...],
+    unmeasured: int,
+) -> ProgramState:
+    """The state of a running particle that guesses nothing, made in a quarter of the time: what is
+    as the class has it is not set."""
+    x = object.__new__(ProgramState)
+    x.__dict__.update(
+        status=Status.RUNNING,
+        frames=frames,
+        contexts=contexts,
+        twist=twist,
+        evidence=evidence,
+        charges=charges,
+        drawn=drawn,
+        unmeasured=unmeasured,
+    )
+    return x

@@ -29,7 +29,16 @@ from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import is_finished
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
 from fkdsl.proposals.lookahead import LookaheadCache
-from fkdsl.proposals.outcomes import FEW, Mask, Outcomes, TokenOutcomes, is_dense, outcomes_of
+from fkdsl.proposals.outcomes import (
+    FEW,
+    SOME,
+    Mask,
+    Outcomes,
+    TokenOutcomes,
+    is_dense,
+    outcomes_of,
+    refusing_blocks,
+)
 from fkdsl.proposals.proposal import Choice
 from fkdsl.proposals.refusals import refused_by_masks
 from fkdsl.proposals.settings import ProposalSettings
@@ -249,6 +258,8 @@ class OpenDraw:
         # A tilt looks at every outcome, and so does whoever lists them.
         tilts = self.settings.lookahead is not None and self.ahead() is not None
         whole = tilts or isinstance(self.rng, Undrawn)
+        if mask is not None and len(mask) - allowed(mask) <= SOME:  # they are taken out here
+            return Wanted(row, None, None, uniform, whole, refusing_blocks(mask))
         return Wanted(row, mask, None, uniform, whole)
 
     def drafted_row(self) -> DraftedRow | None:

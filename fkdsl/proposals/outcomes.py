@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.logspace import Floats, log_sum_exp
-from fkdsl.base.probability_blocks import ProbabilityBlocks, Sums, masked_sums
-from fkdsl.base.remembered import allowed, joined, listed
+from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks, Sums, masked_sums
+from fkdsl.base.remembered import Remembered, allowed, joined, listed
 from fkdsl.machine.contexts import ContextTable
 from fkdsl.machine.scoring import choice_log_probs, continues, settle
 from fkdsl.models.vocabulary import Vocabulary
@@ -41,6 +42,12 @@ exponentiated."""
 LEAST = 1e-20
 """The least probability of what `Continues` leaves that is summed in the precision of rows: the
 smallest numbers of float32 are 1e-38."""
+
+
+refusing_blocks: Remembered[list[int]] = Remembered(
+    lambda mask: distinct(np.flatnonzero(~mask) // BLOCK).tolist()
+)
+"""The blocks in which a mask refuses something."""
 
 
 def is_dense(mask: Mask) -> bool:

@@ -178,7 +178,7 @@ def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> 
     plan = op.plan.prefix if op.plan is not None else None
     if plan is None or not isinstance(d, ContextRef):
         return None
-    masks = _prefix_masks(particle, op, plan, d)
+    masks = masks_so_far(particle, op, plan, d)
     if masks is None:
         return None
     mask = None if masks.of_all is None else _prefix_mask(particle, masks.of_all, d)
@@ -195,7 +195,7 @@ def prefix_ahead(particle: RunningParticle, op: DrawOp, d: TokenDistribution) ->
     if plan is None or not isinstance(d, ContextRef):
         return None
     c = particle.contexts[d.index]
-    masks = _prefix_masks(particle, op, plan, d)
+    masks = masks_so_far(particle, op, plan, d)
     if masks is None:
         return None
     length = c.node.length - c.start
@@ -203,7 +203,7 @@ def prefix_ahead(particle: RunningParticle, op: DrawOp, d: TokenDistribution) ->
     return TextAhead(masks, c.node.tokens_from(c.start), tokens_left(stop, length))
 
 
-def _prefix_masks(
+def masks_so_far(
     particle: RunningParticle, op: DrawOp, plan: PrefixConstraint[Compute], d: ContextRef
 ) -> SoFar | None:
     """The masks of a plan, made once for the values that it reads; None as in `prefix_mask`."""

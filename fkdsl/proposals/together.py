@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fkdsl.base.arrays import distinct
 from fkdsl.base.logspace import Floats
 from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums
 from fkdsl.base.random import KeyedRng
-from fkdsl.base.remembered import Remembered, allowed, shares
+from fkdsl.base.remembered import allowed, shares
 from fkdsl.proposals.inversion import inverse
 from fkdsl.proposals.open_draw import Masks, OpenDraw
-from fkdsl.proposals.outcomes import FEW, SOME, Mask, TokenOutcomes
+from fkdsl.proposals.outcomes import FEW, SOME, Mask, TokenOutcomes, refusing_blocks
 from fkdsl.proposals.proposal import Choice
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.tilted_together import TiltedDraw, choose_tilted
@@ -101,11 +101,11 @@ def _plain_draw(draw: OpenDraw, row: Floats, masks: Masks) -> PlainDraw | None:
     if sums is None:
         return None
     if mask is not None and left < len(row):
-        return PlainDraw(draw, row, mask, _without(sums, row, mask))
+        return PlainDraw(draw, row, mask, sums_without(sums, row, mask))
     return PlainDraw(draw, row, None, sums)
 
 
-def _without(sums: Sums, row: Floats, mask: Mask) -> Sums:
+def sums_without(sums: Sums, row: Floats, mask: Mask) -> Sums:
     """The sums of what a mask leaves that refuses few: of each block that one of these is in, the
     sum of its others."""
     sums = sums.copy()
@@ -115,12 +115,6 @@ def _without(sums: Sums, row: Floats, mask: Mask) -> Sums:
         p[~mask[at]] = 0.0
         sums[k] = np.add.reduce(p)
     return sums
-
-
-refusing_blocks: Remembered[list[int]] = Remembered(
-    lambda mask: distinct(np.flatnonzero(~mask) // BLOCK).tolist()
-)
-"""The blocks in which a mask refuses something."""
 
 
 def _choose(plain: Sequence[PlainDraw]) -> None:
@@ -133,12 +127,9 @@ def _choose(plain: Sequence[PlainDraw]) -> None:
         if len(alive):
             _choose([plain[j] for j in alive.tolist()])
         return
-    n = np.arange(len(plain))
-    u = np.array([p.draw.rng.uniform() for p in plain]) * running[:, -1]
-    k = inverse(sums, running, u)
-    within = u - (running[n, k] - sums[n, k])
-    block = _blocks(plain, k.tolist())
-    i = k * BLOCK + inverse(block, block.cumsum(axis=1, dtype=np.float64), within)
+    uniforms = np.array([p.draw.rng.uniform() for p in plain])
+    rows, masks = [p.row for p in plain], [p.mask for p in plain]
+    i = inverted(rows, masks, sums, running, uniforms)
     for p, index, mass in zip(plain, i.tolist(), masses.tolist(), strict=True):
         draw, plan = p.draw, p.draw.plan
         if plan is None:
@@ -149,15 +140,33 @@ def _choose(plain: Sequence[PlainDraw]) -> None:
             draw.choice = Choice(index, min(0.0, math.log(mass)), refused=refused)
 
 
-def _blocks(plain: Sequence[PlainDraw], ks: Sequence[int]) -> Floats:
+def inverted(
+    rows: Sequence[Floats],
+    masks: Sequence[Mask | None],
+    sums: Floats,
+    running: Floats,
+    uniforms: Floats,
+) -> NDArray[np.intp]:
+    """(n,) the token of each draw. rows: (V,) nats; masks: (V,), None for all; sums: (n, blocks) of
+    what the masks leave; running: (n, blocks) their running sums; uniforms: (n,) in [0, 1)."""
+    n = np.arange(len(rows))
+    u = uniforms * running[:, -1]
+    k = inverse(sums, running, u)
+    within = u - (running[n, k] - sums[n, k])
+    block = _blocks(rows, masks, k.tolist())
+    i: NDArray[np.intp] = k * BLOCK + inverse(block, block.cumsum(axis=1, dtype=np.float64), within)
+    return i
+
+
+def _blocks(rows: Sequence[Floats], masks: Sequence[Mask | None], ks: Sequence[int]) -> Floats:
     """(n, BLOCK) the probabilities that masks leave of one block of each row; a shorter last block
     ends with zeros."""
     at = [slice(k * BLOCK, (k + 1) * BLOCK) for k in ks]
-    logs = [_whole(one.row[where], -np.inf) for one, where in zip(plain, at, strict=True)]
-    p: Floats = np.exp(np.concatenate(logs)).reshape(len(plain), BLOCK)
-    for j, (one, where) in enumerate(zip(plain, at, strict=True)):
-        if one.mask is not None:
-            p[j] *= _whole(shares(one.mask)[where], 0.0)
+    logs = [_whole(row[where], -np.inf) for row, where in zip(rows, at, strict=True)]
+    p: Floats = np.exp(np.concatenate(logs)).reshape(len(rows), BLOCK)
+    for j, (mask, where) in enumerate(zip(masks, at, strict=True)):
+        if mask is not None:
+            p[j] *= _whole(shares(mask)[where], 0.0)
     return p
 
 

@@ -21,7 +21,7 @@ from fkdsl.base.deadline import check
 from fkdsl.base.errors import ProgramError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng, Undrawn
-from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.interface import Charge, Fan
 from fkdsl.machine.particle import Executable, RunningParticle
 from fkdsl.machine.state import ProgramState, Status
@@ -29,12 +29,17 @@ from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.fans import ListingStep, TakingStep
+from fkdsl.steering.lockstep import Lockstep, Member, Moved, in_order
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
 from fkdsl.values.documents import Document
 from fkdsl.values.faults import LIMITS, Fault, Limits
 from fkdsl.values.values import Token, show, show_beginning
+
+Ended = Callable[..., None]
+"""Is told of the number of a particle that has come to its step's end, and, of one that went in
+lock step, where that is."""
 
 
 class SteeringModel:
@@ -62,6 +67,7 @@ class SteeringModel:
         self._lookaheads = LookaheadCache()
         self._s0: ProgramState | None = None
         self._rounds = Rounds(engines, self.proposals)
+        self._lockstep = Lockstep(code, engines, limits, self.proposals, self._begin)
         drafting = self.proposals.drafting
         self._weighs_drafts = drafting is not None and drafting.weighs
         self._precompute = (
@@ -100,8 +106,11 @@ class SteeringModel:
             precompute.take(rng, x) if precompute is not None else None
             for rng, x in zip(rngs, xp, strict=True)
         ]
+        alone = not self._lockstep.is_on or bool(self.guessers)
         steps = [
-            self.begin_step(rng, x) for rng, x, e in zip(rngs, xp, early, strict=True) if e is None
+            (None if alone else self._lockstep.member(i, rng, x)) or self.begin_step(rng, x)
+            for i, (rng, x, e) in enumerate(zip(rngs, xp, early, strict=True))
+            if e is None
         ]
         arrived = [(rng, e.after) for rng, e in zip(rngs, early, strict=True) if e is not None]
         moved = iter(self._run(steps, arrived, ""))
@@ -115,11 +124,10 @@ class SteeringModel:
         self._lookaheads.new_step(1)
         steps: list[ListingStep] = []
         for x in xp:
-            particle = RunningParticle(self.code, self.engines, Undrawn(), self.limits)
-            particle.resume(x)
+            particle = self._begin(Undrawn(), x)
             steps.append(ListingStep(x, particle, self.proposals, self._lookaheads))
         try:
-            self._advance(steps, "")
+            self._advance(dict(enumerate(steps)), "")
             return [step.fan for step in steps]
         finally:
             self._rounds.end_step()
@@ -132,8 +140,7 @@ class SteeringModel:
         """The rest of the step after these outcomes (`ListsOutcomes`)."""
         steps: list[ParticleStep] = []
         for rng, (fan, i) in zip(rngs, chosen, strict=True):
-            particle = RunningParticle(self.code, self.engines, rng, self.limits)
-            particle.resume(fan.x)
+            particle = self._begin(rng, fan.x)
             own = self.proposals, self._lookaheads, fan.made, i, self.guessers
             steps.append(TakingStep(particle, *own))
         moves = self._run(steps, [], "")
@@ -147,9 +154,13 @@ class SteeringModel:
 
     def begin_step(self, rng: Rng, x: ProgramState) -> ParticleStep:
         """A particle at the beginning of a step."""
+        particle = self._begin(rng, x)
+        return ParticleStep(particle, self.proposals, self._lookaheads, guessers=self.guessers)
+
+    def _begin(self, rng: Rng, x: ProgramState) -> RunningParticle:
         particle = RunningParticle(self.code, self.engines, rng, self.limits)
         particle.resume(x)
-        return ParticleStep(particle, self.proposals, self._lookaheads, guessers=self.guessers)
+        return particle
 
     def finished(self, x: ProgramState) -> bool:
         return x.status is Status.RETURNED
@@ -212,61 +223,104 @@ class SteeringModel:
     # ----------------------------------------------------------------- rounds
 
     def _run(
-        self, steps: Sequence[ParticleStep], arrived: list[tuple[Rng, ProgramState]], when: str
-    ) -> list[tuple[ProgramState, float]]:
+        self,
+        steps: Sequence[ParticleStep | Member],
+        arrived: list[tuple[Rng, ProgramState]],
+        when: str,
+    ) -> list[Moved]:
         """Runs every particle to the end of its step, in rounds: its state and log G there.
 
         arrived: those of the population that are there already; the others are added. when: for
         mistakes of a program that has no population yet.
         """
+        alone = {i: step for i, step in enumerate(steps) if not isinstance(step, Member)}
         try:
-            ends = self._ends(steps, arrived, when)
+            members = [step for step in steps if isinstance(step, Member)]
+            ends = self._ends(alone, members, arrived, when)
             if self.proposals.drafting is not None:
-                for step in steps:
+                for step in alone.values():
                     self.proposals.drafting.counts.add(step.counts)
-            return [(ends[i], step.particle.log_G) for i, step in enumerate(steps)]
+            return [ends[i] for i in range(len(steps))]
         finally:  # also of a step that a mistake, a deadline or Ctrl-C ends
             self._rounds.end_step()
-            for step in steps:
+            for step in alone.values():
                 step.particle.release()
 
     def _ends(
-        self, steps: Sequence[ParticleStep], arrived: list[tuple[Rng, ProgramState]], when: str
-    ) -> dict[int, ProgramState]:
-        """`_run`, of which each particle's state is given."""
-        ends: dict[int, ProgramState] = {}
+        self,
+        alone: dict[int, ParticleStep],
+        members: Sequence[Member],
+        arrived: list[tuple[Rng, ProgramState]],
+        when: str,
+    ) -> dict[int, Moved]:
+        """`_run`, by the numbers of the particles. alone: those that do not go in lock step; such
+        members as cannot are added."""
+        ends: dict[int, Moved] = {}
 
-        def end(i: int) -> None:
-            ends[i] = steps[i].particle.state()
-            arrived.append((steps[i].particle.rng, ends[i]))
+        def end(i: int, moved: Moved | None = None) -> None:
+            if moved is None:
+                particle = alone[i].particle
+                moved = particle.state(), particle.log_G
+                arrived.append((particle.rng, moved[0]))
+            ends[i] = moved
 
-        self._advance(steps, when, end, lambda: self._precomputed(arrived))
+        self._advance(alone, when, end, lambda: self._precomputed(arrived), members)
         return ends
 
     def _advance(
         self,
-        steps: Sequence[ParticleStep],
+        alone: dict[int, ParticleStep],
         when: str,
-        ended: Callable[[int], None] = lambda i: None,
+        ended: Ended = lambda i, moved=None: None,
         precomputed: Callable[[], Precomputed | None] = lambda: None,
+        members: Sequence[Member] = (),
     ) -> None:
         """Advances steps in rounds until none requests anything; `ended` is told of each as it
-        comes to its end."""
-        pending = list(enumerate(steps))
-        while pending:
+        comes to its end, and of a member where that is. alone: by the numbers of the particles;
+        members that do not get to their end in lock step are added."""
+        pending, n = list(alone.items()), len(alone) + len(members)
+        while pending or members:
             waiting = []
             for i, step in pending:
                 check()  # for each: a state of many parts takes a while to be written and compared
                 try:
                     request = step.advance()
                 except Fault as fault:
-                    raise self._mistake(fault, step.particle, i, len(steps), when) from None
+                    raise self._mistake(fault, step.particle, i, n, when) from None
                 if request is None:
                     ended(i)
                 else:
                     waiting.append((i, step, request))
-            self._rounds.serve([(step, request) for _, step, request in waiting], precomputed())
+            requests = [(step, request) for _, step, request in waiting]
+            rows = self._rounds.serve(requests, precomputed(), in_order(members, waiting))
             pending = [(i, step) for i, step, _ in waiting]
+            if members:
+                pending += self._in_lockstep(members, rows, alone, ended)
+                pending.sort(key=lambda step: step[0])
+                members = ()
+
+    def _in_lockstep(
+        self,
+        members: Sequence[Member],
+        rows: Mapping[str, Mapping[Context, Floats]],
+        alone: dict[int, ParticleStep],
+        ended: Ended,
+    ) -> list[tuple[int, ParticleStep]]:
+        """Tells of the ends of members' steps; the members that are to go on alone."""
+        left = []
+        for member, end in zip(members, self._lockstep.step(members, rows), strict=True):
+            if isinstance(end, tuple):
+                ended(member.index, end)
+                continue
+            if end is None:
+                step = self.begin_step(member.rng, member.state)
+                model, node = member.context.model, member.context.node
+                step.particle.rows[node] = rows[model][node]
+            else:
+                step = ParticleStep(end, self.proposals, self._lookaheads)
+            alone[member.index] = step
+            left.append((member.index, step))
+        return left
 
     def _precomputed(self, arrived: Sequence[tuple[Rng, ProgramState]]) -> Precomputed | None:
         """What to compute with the rows that particles wait for."""

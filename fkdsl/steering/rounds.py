@@ -71,16 +71,24 @@ class Rounds:
         # What has been summed for draws of `Continues` in the last round, by the ids of its arrays.
         self._parts: dict[tuple[int, int], PartOfRow] = {}
 
-    def serve(self, requests: Requests, precomputed: Precomputed | None = None) -> None:
+    def serve(
+        self,
+        requests: Requests,
+        precomputed: Precomputed | None = None,
+        first: Sequence[tuple[str, Context]] = (),
+    ) -> dict[str, dict[Context, Floats]]:
         """Puts into each particle's `rows` what it requests; makes masks and their sums, and
-        chooses what plain draws give.
+        chooses what plain draws give. The rows (V,) that were asked for, by model.
 
         With drafts, rows that must be computed wait while some particle can go on without, and
         particles may be left waiting: they request again. precomputed: what to compute with them.
+        first: (model, context) pairs whose rows are wanted too; all are computed in this order.
         """
         self._last = requests
         self.answer_drafts(requests)
         asked: Askers = {}
+        for model, node in first:
+            asked.setdefault(model, {}).setdefault(node, [])
         for step, request in requests:
             for model, node in chain(request.rows, request.forced):
                 asked.setdefault(model, {}).setdefault(node, []).append(step.particle)
@@ -88,14 +96,15 @@ class Rounds:
                 self._pinned.extend(node for _, node in request.forced)
         if self.settings.drafting is not None:
             asked = self._due(self.settings.drafting, requests, asked, precomputed)
-        clock = self.settings.clock
+        clock, served = self.settings.clock, dict[str, dict[Context, Floats]]()
         for model, askers in asked.items():
             nodes = list(askers)
             with nullcontext() if clock is None else clock.model():
                 engine = self.engines[model]
                 engine.expect(self.population)
                 rows = engine.log_probs(nodes)
-            for node, row in zip(nodes, rows, strict=True):
+            served[model] = dict(zip(nodes, rows, strict=True))
+            for node, row in served[model].items():
                 self._on_device |= not isinstance(row, np.ndarray)
                 for particle in askers[node]:
                     particle.rows[node] = row
@@ -107,6 +116,7 @@ class Rounds:
         if self._on_device:
             self.read_rows(draws)
         choose_together(draws, self.settings)
+        return served
 
     def end_step(self) -> None:
         """Lets go of what was requested last."""

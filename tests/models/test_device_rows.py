@@ -88,6 +88,19 @@ def test_it_is_used_like_an_array():
     assert row.argmax() == expected.argmax()
 
 
+def test_blocks_that_are_named_and_those_of_every_draw_of_a_row_are_read_at_once(on_device):
+    some, plain = rows_of(2, size=40 * BLOCK + 3)
+    transfers = on_device()
+    streams = [0.0, 0.3, 0.999]
+    read([Wanted(some[0], None, None, u, blocks=(40, 7)) for u in streams] + [Wanted(some[1])])
+    assert transfers == [1]
+    sums = ProbabilityBlocks.of_logs(some[0], some[0].sums).sums.cumsum()
+    for k in (40, 7, *(int(sums.searchsorted(u * sums[-1], side="right")) for u in streams)):
+        part = slice(k * BLOCK, (k + 1) * BLOCK)
+        assert np.allclose(some[0][part], plain[0][part], atol=2e-6)
+    assert transfers == [1]
+
+
 def test_after_one_read_a_population_draws_without_another(on_device):
     some, plain = rows_of(40)
     rng = np.random.default_rng(5)

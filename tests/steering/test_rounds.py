@@ -101,9 +101,9 @@ def test_particles_at_different_draws_are_served_in_one_round(monkeypatch):
     rounds = []
     serve = Rounds.serve
 
-    def watched(self, requests, precomputed=None):
+    def watched(self, requests, precomputed=None, first=()):
         rounds.append({step.draw.op.site for step, _ in requests})
-        return serve(self, requests, precomputed)
+        return serve(self, requests, precomputed, first)
 
     monkeypatch.setattr(Rounds, "serve", watched)
     fkdsl.parse(TWO).run("importance", particles=12, seed=3)

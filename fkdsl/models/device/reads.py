@@ -35,13 +35,15 @@ MOVED = 512
 class Wanted:
     """What a draw will look at. mask: (V,) the tokens that are left, None for all. indices: those
     tokens, where they are so few that only they are read. uniform: the number by which the draw
-    inverts the running sums. whole: whether it will read the whole row."""
+    inverts the running sums. whole: whether it will read the whole row. blocks: numbers of blocks
+    that it will look at in any case."""
 
     row: DeviceRow
     mask: Mask | None = None
     indices: NDArray[np.int64] | None = None
     uniform: float = 0.5
     whole: bool = False
+    blocks: Sequence[int] = ()
 
 
 def read(wanted: Sequence[Wanted]) -> list[Sums | None]:
@@ -122,13 +124,17 @@ def _of_population(wanted: Sequence[Wanted]) -> list[Tensor]:
     V, device = log_p.shape[1], log_p.device
     masks = masks_of(V, device)
     masked = [w.mask for w in wanted]
+    most = max(len(w.blocks) for w in wanted)
     # Until its sums are on their way no other thread may put masks into the places of these.
     with masks.lock:
-        rows, places, uniforms = to_device(
+        rows, places, uniforms, also = to_device(
             device,
             np.array(numbers, dtype=np.int64),
             np.array(masks.places(masked), dtype=np.int64),
             np.array([[w.uniform] for w in wanted]),
+            np.array(
+                [[*w.blocks, *[0] * (most - len(w.blocks))] for w in wanted], dtype=np.int64
+            ).reshape(len(wanted), most),
         )
         sums = (
             own_sums[rows]
@@ -138,7 +144,7 @@ def _of_population(wanted: Sequence[Wanted]) -> list[Tensor]:
     running = sums.double().cumsum(-1)
     drawn = torch.searchsorted(running, uniforms * running[:, -1:], right=True)
     heaviest = sums.topk(min(HEAVIEST, sums.shape[1]), dim=-1).indices
-    blocks = torch.cat((drawn.clamp_(max=sums.shape[1] - 1), heaviest), dim=-1)
+    blocks = torch.cat((drawn.clamp_(max=sums.shape[1] - 1), heaviest, also), dim=-1)
     tokens = blocks[..., None] * BLOCK + torch.arange(BLOCK, device=device)
     # The last block may be shorter; what stands behind its end is not looked at.
     parts = log_p[rows[:, None, None], tokens.clamp_(max=V - 1)]

@@ -201,7 +201,10 @@ class DeviceRow(DeviceArray):
 
     def keep_blocks(self, numbers: list[int], blocks: NDArray[Any]) -> None:
         """Keeps blocks that have been read, (len(numbers), BLOCK), the row's last one with anything
-        behind its end."""
+        behind its end; the first of them is kept with those of a later draw from the row."""
+        if self._blocks is not None:
+            (first, *_), before = self._blocks
+            self._parts[first] = before[0][: len(self) - first * BLOCK]
         self._blocks = numbers, blocks
 
     def _block(self, k: int) -> NDArray[Any] | None:

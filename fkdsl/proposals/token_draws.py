@@ -1,0 +1,233 @@
+"""Draws of a token from a context in which nothing is tried, in columns over a population: the
+choices that Prior and Masked make of each, to the last bit, as in together.py, without an OpenDraw
+for each particle.
+
+    kind = kinds.known(slots, context)                  # of KindsOfDraw(op): what equal draws share
+    chosen = choose_tokens(drawn_from, engines, uniforms)    # token and weight of each
+
+Of a draw of such a kind two things are left that differ from particle to particle: the row of its
+context, and its uniform number. Where two particles draw by one kind from one context, the sums of
+the row are made once for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+
+from fkdsl.base.locks import remember
+from fkdsl.base.logspace import Floats
+from fkdsl.base.probability_blocks import Sums
+from fkdsl.base.remembered import allowed
+from fkdsl.base.value_keys import state_key
+from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.engine.constraints.futures import SoFar
+from fkdsl.inference.interface import Charge
+from fkdsl.machine.charges import split_charge
+from fkdsl.machine.ops import DrawOp
+from fkdsl.machine.state import ContextState
+from fkdsl.proposals.open_draw import OpenDraw
+from fkdsl.proposals.outcomes import FEW, SOME, Mask, refusing_blocks
+from fkdsl.proposals.text_masks import masks_so_far
+from fkdsl.proposals.together import MOST, inverted, sums_without
+
+KINDS = 256
+"""Kinds that are kept of one draw: each holds a mask as long as the vocabulary."""
+
+
+class DrawKind:
+    """What draws have in common that differ in row and uniform number alone. mask: (V,) the tokens
+    that are left, None for all. dense: whether so much is refused that what is left is summed.
+    passed: how many conditions behind it need not be asked."""
+
+    __slots__ = ("_blame", "_masked", "_weighs", "dense", "mask", "passed")
+
+    def __init__(self, draw: OpenDraw, mask: Mask | None, dense: bool) -> None:
+        self.mask, self.dense = mask, dense
+        self._weighs, self._blame = draw.plan is not None, draw.blame
+        self._masked, self.passed = draw.masks().both is not None, draw.passed
+
+    def weight(self, mass: float) -> Weight:
+        """The log weight (nats) of a draw of which masks leave `mass`, and to what it is
+        charged."""
+        if not self._weighs or (log_w := min(0.0, math.log(mass))) == 0.0:
+            return 0.0, ()
+        refused = {self._blame: 1.0 - mass} if mass < 1.0 and self._masked else None
+        return log_w, tuple(split_charge(log_w, self._blame, refused))
+
+
+def kind_of(draw: OpenDraw) -> DrawKind | None:
+    """The kind of an open draw from a context; None where such draws are made one by one."""
+    plan = draw.plan
+    if draw.finished or draw.unsatisfiable or draw.constraint is not None:
+        return None
+    masks = draw.masks()
+    if plan is not None and plan.needs_lookahead and not masks.decided:
+        return None
+    size = draw.particle.vocabulary(draw.distribution).size
+    left = size if masks.both is None else allowed(masks.both)
+    dense = size - left > SOME
+    if left == 0 or (dense and left < size // FEW):
+        return None
+    return DrawKind(draw, masks.both if left < size else None, dense)
+
+
+NoKind = Literal["alone", "unknown"]
+
+
+class KindsOfDraw:
+    """The kinds of the draws of one op. source: the slot that holds the context, None where such
+    draws are made one by one. of_program: whether the op is of the program's own files.
+    looks_ahead: whether guided draws look ahead by a surrogate."""
+
+    def __init__(self, op: DrawOp, looks_ahead: bool) -> None:
+        plan = op.plan
+        self.op, self._prefix = op, None if plan is None else plan.prefix
+        self.of_program = not op.span.source.is_prelude
+        of_text = plan is not None and plan.completion is not None
+        ahead = looks_ahead and self._prefix is not None
+        self.source = None if of_text or ahead else op.source
+        reads = () if plan is None else plan.reads
+        self._reads = reads if self._prefix is None else (*reads, *self._prefix.reads)
+        self._so_far: dict[Hashable, SoFar | None] = {}
+        self._kinds: dict[Hashable, DrawKind | NoKind] = {}
+
+    def known(self, slots: Sequence[Any], c: ContextState) -> DrawKind | NoKind:
+        """The kind of the draw from a context of a particle with these slots; "alone" where such
+        draws are made one by one, "unknown" until one of them has been learned."""
+        return self._kinds.get(self._key(slots, c), "unknown")
+
+    def learn(self, slots: Sequence[Any], draw: OpenDraw) -> None:
+        """Finds the kind of an open draw from a context, of a particle with these slots."""
+        c = draw.particle.contexts[draw.distribution.index]
+        if self._prefix is not None:
+            of = self._read(slots, c)
+            so_far = masks_so_far(draw.particle, draw.op, self._prefix, draw.distribution)
+            remember(self._so_far, of, so_far, KINDS)
+        remember(self._kinds, self._key(slots, c), kind_of(draw) or "alone", KINDS)
+
+    def _read(self, slots: Sequence[Any], c: ContextState) -> Hashable:
+        """The values that the draw's masks are made of."""
+        return (c.model, *[state_key(slots[s]) for s in self._reads]) if self._reads else c.model
+
+    def _key(self, slots: Sequence[Any], c: ContextState) -> Hashable:
+        of = self._read(slots, c)
+        if self._prefix is None or (so_far := self._so_far.get(of)) is None:
+            return of
+        all_of, going_on = so_far.of_all, so_far.going_on
+        return (
+            of,
+            all_of and all_of.position_at(c.node, c.start),
+            going_on and going_on.position_at(c.node, c.start),
+        )
+
+
+Weight = tuple[float, tuple[Charge, ...]]
+"""A log weight in nats, and what it is charged to."""
+Chosen = tuple[int, Weight]
+"""A token, and what drawing it weighs."""
+
+
+class DrawnFrom(NamedTuple):
+    """What draws choose from: of each its kind, its context, and its context's row (V,), nats."""
+
+    kinds: Sequence[DrawKind]
+    contexts: Sequence[ContextState]
+    rows: Sequence[Floats]
+
+
+def choose_tokens(
+    of: DrawnFrom, engines: Mapping[str, CachedTransformer], uniforms: Floats
+) -> list[Chosen | None]:
+    """What each draw gives; None of those that are to be made one by one, since nothing is left, or
+    no sums are known. uniforms: (n,) the first numbers of the draws' streams."""
+    chosen: list[Chosen | None] = [None] * len(of.rows)
+    sums = _read(of, uniforms)
+    groups: dict[Hashable, list[int]] = {}
+    for i, row in enumerate(of.rows):
+        groups.setdefault((row.shape, row.dtype), []).append(i)
+    for group in groups.values():
+        for begin in range(0, len(group), MOST):
+            _choose(of, engines, uniforms, sums, group[begin : begin + MOST], chosen)
+    return chosen
+
+
+def _read(of: DrawnFrom, uniforms: Floats) -> dict[int, Sums]:
+    """Reads from a device what the draws will look at, in one transfer. (blocks,) the sums of what
+    masks leave of the rows that lie there."""
+    there = [i for i, row in enumerate(of.rows) if not isinstance(row, np.ndarray)]
+    if not there:
+        return {}
+    from fkdsl.models.device.reads import Wanted, read
+
+    wanted = []
+    for i, uniform in zip(there, uniforms[there].tolist(), strict=True):
+        kind, row = of.kinds[i], cast(Any, of.rows[i])
+        if kind.dense or kind.mask is None:
+            wanted.append(Wanted(row, kind.mask, None, uniform))
+        else:  # what few tokens leave is summed here
+            wanted.append(Wanted(row, None, None, uniform, blocks=refusing_blocks(kind.mask)))
+    return {i: sums for i, sums in zip(there, read(wanted), strict=True) if sums is not None}
+
+
+def _choose(
+    of: DrawnFrom,
+    engines: Mapping[str, CachedTransformer],
+    uniforms: Floats,
+    read: Mapping[int, Sums],
+    some: Sequence[int],
+    chosen: list[Chosen | None],
+) -> None:
+    """Sets the choices of some draws, of rows of one length and dtype. read: the sums that came
+    from a device."""
+    distinct: dict[tuple[Context, DrawKind], int] = {}
+    first = [distinct.setdefault((of.contexts[i].node, of.kinds[i]), i) for i in some]
+    known = _sums(of, engines, read, list(distinct.values()))
+    if not known:
+        return
+    sums = np.array(list(known.values()))  # (m, blocks)
+    masses, running = sums.sum(axis=1), sums.cumsum(axis=1)
+    alive = ((masses > 0.0) & np.isfinite(running[:, -1])).tolist()
+    # The others are made one by one, and die or are refused there.
+    number = {i: m for m, (i, lives) in enumerate(zip(known, alive, strict=True)) if lives}
+    at = [i for i, j in zip(some, first, strict=True) if j in number]
+    if not at:
+        return
+    ms = [number[j] for j in first if j in number]
+    weights = {m: of.kinds[i].weight(masses.item(m)) for i, m in number.items()}
+    rows, masks = [of.rows[i] for i in at], [of.kinds[i].mask for i in at]
+    tokens = inverted(rows, masks, sums[ms], running[ms], uniforms[at])
+    for i, m, token in zip(at, ms, tokens.tolist(), strict=True):
+        chosen[i] = token, weights[m]
+
+
+def _sums(
+    of: DrawnFrom,
+    engines: Mapping[str, CachedTransformer],
+    read: Mapping[int, Sums],
+    some: Sequence[int],
+) -> dict[int, Sums]:
+    """(blocks,) the sums of what is left of the rows of some draws, where they are known."""
+    sums: dict[int, Sums] = {}
+    dense: dict[str, list[int]] = {}
+    for i in some:
+        kind, context, row = of.kinds[i], of.contexts[i], of.rows[i]
+        if i in read:
+            sums[i] = read[i]
+        elif kind.dense:
+            dense.setdefault(context.model, []).append(i)
+        elif (whole := engines[context.model].sums(context.node, row)) is not None:
+            sums[i] = whole if kind.mask is None else sums_without(whole, row, kind.mask)
+    for model, of_model in dense.items():
+        rows, masks = [of.rows[i] for i in of_model], [_mask(of.kinds[i]) for i in of_model]
+        left = engines[model].masked_block_sums(rows, masks)
+        sums.update(zip(of_model, left, strict=True))
+    return sums
+
+
+def _mask(kind: DrawKind) -> Mask:
+    assert kind.mask is not None
+    return kind.mask
