@@ -1,11 +1,13 @@
 """What looking ahead saves: the error of log Z with it and without, for twelve constraints.
 
     python tests/benchmarks/lookahead.py [--particles 8,16] [--seeds 20] [--only words,judge]
-        [--ways none,equal,auto,local] [--surrogate FILE] [--runs FILE.jsonl]
+        [--ways none,equal,auto,local,dpf] [--surrogate FILE] [--runs FILE.jsonl]
 
 Every constraint is run on smollm2 with each way of looking ahead (docs/lookahead.md), or by local,
 with the same seeds and particles. `equal` is `none` with as many more particles as auto's pilot and
-longer texts cost: with them it forwards as many tokens as auto does. `--surrogate` has auto look
+longer texts cost: with them it forwards as many tokens as auto does. `dpf` is that method with
+auto, `dpf-none` without look-ahead, each with so few particles that it forwards as many tokens as
+`none`. `--surrogate` has auto look
 ahead by that file, as far as a pilot finds, as if it lay in the cache folder. A row has: the share
 of runs with an answer; the standard deviation of log Z over them; its error, the root mean square
 of log Z_hat - log Z with log Z from all unbiased runs of the row's constraint, and 5 nats for a run
@@ -119,9 +121,11 @@ def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
     _, way, particles = cell
     way = "none" if way == "equal" else way
     engine = CachedTransformer(model)
-    method = "local" if way == "local" else "smc"
+    method, way = {"local": ("local", ""), "dpf": ("dpf", "auto"), "dpf-none": ("dpf", "none")}.get(
+        way, ("smc", way)
+    )
     lookahead = LookaheadChoice("auto", surrogate) if way == "auto" else way
-    options = {} if way == "local" else {"lookahead": lookahead}
+    options = {} if method == "local" else {"lookahead": lookahead}
     began = time.process_time()
     try:
         result = program.run(method, model=engine, particles=particles, seed=seed, **options)
@@ -132,18 +136,21 @@ def run(program: Any, model: Any, cell: Cell, seed: int, surrogate: Any) -> Run:
 
 
 def equal_particles(program: Any, model: Any, cell: Cell, surrogate: Any) -> int:
-    """With how many particles `none` forwards as many tokens as auto, by runs of other seeds."""
-    name, _, particles = cell
+    """With how many particles `none` forwards as many tokens as auto, or dpf as many as `none`, by
+    runs of other seeds."""
+    name, way, particles = cell
+    few, many = ("none", "auto") if way == "equal" else (way, "none")
     tokens = {
-        way: sum(
-            run(program, model, (name, way, particles), 20_000 + seed, surrogate).tokens
+        each: sum(
+            run(program, model, (name, each, particles), 20_000 + seed, surrogate).tokens
             for seed in range(EQUAL_SEEDS)
         )
-        for way in ("none", "auto")
+        for each in (few, many)
     }
     if not all(tokens.values()):
         return particles
-    return max(particles, round(particles * tokens["auto"] / tokens["none"]))
+    found = round(particles * tokens[many] / tokens[few])
+    return max(particles, found) if way == "equal" else max(2, min(particles, found))
 
 
 def runs_of(
@@ -164,7 +171,7 @@ def runs_of(
             if cell not in warm:
                 run(programs[cell[0]], model, (*cell[:2], 2), 10_000, surrogate)
                 warm.add(cell)
-            if cell[1] == "equal" and cell not in equal:
+            if cell[1] in ("equal", "dpf", "dpf-none") and cell not in equal:
                 equal[cell] = equal_particles(programs[cell[0]], model, cell, surrogate)
             particles = equal.get(cell, cell[2])
             same = (cell[0], "none", particles) if cell[1] == "equal" else cell
