@@ -42,8 +42,8 @@ DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
 REASONS = {
     "exaggerates": "what it holds to be all but impossible comes about",
     "misled": "draws come {gain:.1f} nats nearer to the posterior without it",
-    "partly": "it exaggerates, so h is raised to the power {power:.2f}",
-    "agrees": "what it expected came about",
+    "partly": "it exaggerates, so its probabilities are raised to the power {power:.2f}",
+    "agrees": "it was right",
     "died": "no particle lived either way",
 }
 """Why a pilot has `auto` look ahead or not, by the nats that draws gain and the power of h."""

@@ -122,7 +122,7 @@ def test_one_that_helps_is_taken_and_what_the_pilot_took_is_counted(program, shi
     ships(good)
     auto, both = program.run(seed=1), program.run(seed=1, lookahead=good)
     assert (auto.particles, auto.log_z) == (both.particles, both.log_z)
-    assert "auto looks ahead by the surrogate: what it expected came about" in said(auto)[0]
+    assert "auto looks ahead by the surrogate: it was right" in said(auto)[0]
     fresh = program.engines()
     request_calls = program.run(seed=1, engines=fresh).model_calls
     assert auto.model_calls == request_calls == fresh.counts()[0]
@@ -288,7 +288,7 @@ def test_one_worker_decides_for_all(program, ships, monkeypatch, of_b, least):
 
 def test_what_it_says_names_the_pilot_and_why():
     for decision, words in (
-        (LookaheadDecision("both", "agrees", 1.25, 4, 61), "what it expected came about (a pilot"),
+        (LookaheadDecision("both", "agrees", 1.25, 4, 61), "it was right (a pilot"),
         (LookaheadDecision("both", "partly", -3.0, 4, 61, 0.3125), "raised to the power 0.31 (a"),
         (LookaheadDecision("both", "died", None, 4, 61), "no particle lived"),
         (LookaheadDecision("none", "misled", -7.0, 4, 61), "7.0 nats nearer to the posterior with"),
