@@ -103,7 +103,7 @@ class Count:
 
 def no_particle_left(n: int, t: int, last: Step[Any] | Level[Any]) -> tuple[str, str]:
     """What is said where all n particles weigh zero after step t, and what to try."""
-    of = f"all {n} particles are" if n else "no particle is"
+    of = {0: "no particle is", 1: "the only one is"}.get(n, f"all {n} particles are")
     return (
         f"every particle died: {of} of weight zero after step {t}",
         "use more particles, loosen the condition that killed most, or check it earlier in the "
