@@ -9,6 +9,7 @@ from fkdsl.api.trace.replay import excerpt
 from fkdsl.base.shown import shown
 from fkdsl.base.spans import Span
 from fkdsl.machine.state import Alternatives
+from fkdsl.values.documents import Document
 from fkdsl.values.values import Token, show
 
 MOST_VALUE = 2000
@@ -16,8 +17,15 @@ MOST_VALUE = 2000
 
 
 def text_of(value: Any) -> str:
-    """A value as the page shows it, control characters escaped."""
-    text = shown(value.text if isinstance(value, Token) and not value.end else show(value))
+    """A value as the page shows it, control characters escaped; a document by its place, since the
+    page lists what stands there."""
+    match value:
+        case Token(end=False):
+            text = shown(value.text)
+        case Document():
+            text = shown(f"[{value['source']}:{value['line']}]")
+        case _:
+            text = shown(show(value))
     return text if len(text) <= MOST_VALUE else text[:MOST_VALUE] + "..."
 
 

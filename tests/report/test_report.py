@@ -202,10 +202,12 @@ def test_the_page_lists_the_documents_that_answers_rest_on(tmp_path, capsys):
     (tmp_path / "notes/a.md").write_text("The old lamp.\n\nThe new <lamp>.\n")
     (tmp_path / "p.fk").write_text(RETRIEVES)
     out = tmp_path / "out.html"
-    call(capsys, "run", str(tmp_path / "p.fk"), "--method", "exact", "--report", str(out))
+    call(capsys, "run", str(tmp_path / "p.fk"), "--method", "smc", "--report", str(out))
     found = Elements()
     found.feed(out.read_text("utf-8"))
-    rows = json.loads(found.scripts[0])["result"]["documents"]
+    data = json.loads(found.scripts[0])
+    assert {"[notes/a.md:1]", "[notes/a.md:3]"} <= set(data["strings"])
+    rows = data["result"]["documents"]
     assert [(d["place"], d["text"]) for d in rows] == [
         ("notes/a.md:1", "The old lamp."),
         ("notes/a.md:3", "The new <lamp>."),
