@@ -232,14 +232,13 @@ class KVCache:
 
     # ----------------------------------------------------------------- memory
 
-    @locked
     def release(self, node: NodeId) -> None:
         """Drops the row of a node that is gone, and its segment if no other node uses it."""
-        if node in self._kept:
+        with self.lock:
             self._kept.discard(node)
-        if node in self._rows:
-            self._drop_row(node)
-        self._release_slot(node)
+            if node in self._rows:
+                self._drop_row(node)
+            self._release_slot(node)
 
     @locked
     def shrink(self, recent: int = 0) -> None:

@@ -95,8 +95,10 @@ class PrefixTree:
         key = (id(node.parent), node.token)
         reference = self._children.get(key)
         # Python's collector may free it in another thread, while this one makes its sequence anew.
-        if reference is not None and reference() in (None, node):
-            self._children.pop(key, None)
+        if reference is not None:
+            held = reference()
+            if held is None or held is node:
+                self._children.pop(key, None)
         self._on_release(node)
 
     def __len__(self) -> int:

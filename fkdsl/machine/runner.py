@@ -36,7 +36,8 @@ class Runner(RunningParticle):
     ) -> None:
         """Stands where a state stands, its contexts and its frame on top replaced, with nothing
         drawn or weighed yet, whatever it did before."""
-        self.frames = cast(list[ActiveFrame], [*x.frames[:-1], top])
+        below = x.frames[:-1]
+        self.frames = [top] if not below else cast(list[ActiveFrame], [*below, top])
         self.contexts, self.rng, self.log_G, self.draws = contexts, rng, 0.0, 0
         self.status, self.value, self.died = Status.RUNNING, None, None
         self.twist, self.evidence, self.memory = x.twist, x.evidence, Memory(x.unmeasured)

