@@ -126,6 +126,8 @@ class RunRequest:
         given = {**own_options, **(options or {})} if name == own else options or {}
         call = check_method(name).call(given)
         check_islands(call.method, islands)
+        if max_steps is not None and max_steps < 0:
+            raise CallError(f"a run has 0 steps or more, not {max_steps}", "write --max-steps 1000")
         aim.check(call.method.name, islands, resumed=resume is not None)
         if exchange is not None:
             _check_exchanged(aim, blame, trace or resume)

@@ -22,11 +22,15 @@ from fkdsl.inference.result import Answer, filtering_answers
 
 S = TypeVar("S")
 
+MOST_ISLANDS = 1_000_000
+
 
 def check_islands(method: Method, islands: int) -> None:
     """Raises CallError for a number of islands that a method cannot have."""
-    if islands < 1:
-        raise CallError(f"a run has at least 1 island, not {islands}", "write --islands 4")
+    if not 1 <= islands <= MOST_ISLANDS:
+        raise CallError(
+            f"a run has 1 to {MOST_ISLANDS:,} islands, not {islands}", "write --islands 4"
+        )
     if islands > 1 and not method.draws:
         raise CallError(
             f"`{method.name}` draws nothing: its islands would all be the same",

@@ -2,6 +2,7 @@
 on."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -88,7 +89,10 @@ def test_a_request_cannot_be_changed():
     [
         ("smcc", {}, {}, "no inference method `smcc`"),
         ("smc", {"particels": 3}, {}, "no option `particels`"),
-        ("smc", {}, {"islands": 0}, "at least 1 island"),
+        ("smc", {}, {"islands": 0}, "a run has 1 to 1,000,000 islands, not 0"),
+        ("smc", {}, {"islands": 2_000_000_000}, "not 2000000000"),
+        ("smc", {}, {"max_steps": -1}, "0 steps or more, not -1"),
+        ("smc", {}, {"timeout": math.nan}, "a number of seconds from 0 on, not nan"),
         ("exact", {}, {"islands": 2}, "draws nothing"),
         ("exact", {"gap": 1.0}, {"filtering": True}, "level by level"),
         ("smc", {}, {"trace": "a.jsonl", "resume": "b.jsonl"}, "traced in the file"),

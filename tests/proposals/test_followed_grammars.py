@@ -62,6 +62,11 @@ def test_a_terminal_that_looks_ahead_is_followed_by_a_weaker_one_and_decided_by_
     assert "by a weaker automaton or grammar" in explain(program.ir())
 
 
+def test_a_terminal_that_refers_back_is_followed_by_a_weaker_one():
+    found, _ = masses(r"start: /(class) \\1[{][}]/")
+    assert found == {"class class{}": pytest.approx(0.5 * 0.4 * 0.2)}
+
+
 @pytest.mark.parametrize(
     ("grammar", "help"),
     [

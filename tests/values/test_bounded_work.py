@@ -301,3 +301,13 @@ def test_texts_that_are_fitted_or_derived_are_as_before():
     assert not fits_schema('"aac"', "aac", JsonText('{"pattern": "^a+b$"}'))
     assert derives('start: "a"+', "aaa")
     assert not derives('start: "a"+', "b")
+
+
+def test_a_grammar_of_exponentially_many_derivations_is_decided():
+    """Lark's tree took 2^25 steps in a walk that matches no terminal, and so past any deadline."""
+    rules = "".join(f"t{i}: t{i + 1} t{i + 1}\n" for i in range(25))
+    parser = build_parser(f'start: t0\n{rules}t25: "a"?\n')
+    began = time.process_time()
+    assert parses_whole(parser, "aaa")
+    assert not parses_whole(parser, "ab")
+    assert time.process_time() - began < 5.0

@@ -19,7 +19,7 @@ def stripped(tree: Tree) -> Tree:
             return stripped(inner)
         case "group", (_, inner, _):
             return stripped(inner)
-        case "ref", (_, _, inner):
+        case "ref", (_, _, inner, _):
             return stripped(inner)
         case "given", (_, yes, no):
             return alternatives(stripped(yes), stripped(no))

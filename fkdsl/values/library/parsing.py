@@ -44,7 +44,12 @@ def build_parser(grammar: str) -> Any:
 
     with _building:
         parser = lark.Lark(
-            grammar, parser="earley", lexer="dynamic", import_paths=[], source_path=GRAMMAR_PATH
+            grammar,
+            parser="earley",
+            lexer="dynamic",
+            ambiguity="forest",  # makes no tree, which takes exponential time for some grammars
+            import_paths=[],
+            source_path=GRAMMAR_PATH,
         )
     earley: Any = parser.parser.parser  # the library has no option for how terminals are matched
     patterns = {
