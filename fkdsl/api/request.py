@@ -126,8 +126,6 @@ class RunRequest:
         given = {**own_options, **(options or {})} if name == own else options or {}
         call = check_method(name).call(given)
         check_islands(call.method, islands)
-        if max_steps is not None and max_steps < 0:
-            raise CallError(f"a run has 0 steps or more, not {max_steps}", "write --max-steps 1000")
         aim.check(call.method.name, islands, resumed=resume is not None)
         if exchange is not None:
             _check_exchanged(aim, blame, trace or resume)
@@ -148,8 +146,8 @@ class RunRequest:
         return cls(
             program=program, call=call, engines=engines, on=on,
             seed=seed, islands=islands, aim=aim, deadline=Deadline.of(timeout),
-            max_steps=max_steps, filtering=filtering, trace=trace, resume=resume, blame=blame,
-            queries=program.queries(queries), lookahead=ahead,
+            max_steps=_check_steps(max_steps), filtering=filtering, trace=trace, resume=resume,
+            blame=blame, queries=program.queries(queries), lookahead=ahead,
             twist=Path(twist) if twist is not None else None, exchange=exchange,
             prefill_store=str(prefill_store) if prefill_store is not None else None,
             alternatives=_check_alternatives(alternatives, isinstance(trace or resume, Path)),
@@ -196,6 +194,13 @@ def _lazy_options(call: MethodCall) -> list[str]:
     """The options given to exact that only mean something where it takes the heaviest outcomes
     first."""
     return [name for name in ("max_tokens", "gap") if name in call.given]
+
+
+def _check_steps(max_steps: int | None) -> int | None:
+    """The bound on steps. Raises CallError for one below 0."""
+    if max_steps is not None and max_steps < 0:
+        raise CallError(f"a run has 0 steps or more, not {max_steps}", "write --max-steps 1000")
+    return max_steps
 
 
 def _check_filtering(call: MethodCall, filtering: bool) -> None:
