@@ -86,11 +86,13 @@ def test_where_masks_leave_nothing_or_nothing_that_can_be_completed_the_weight_s
     none = TokenOutcomes(row, (), vocabulary)
     none.p, none.ids = row[:0], np.zeros(0, dtype=np.int64)
     draws = [
-        Guided(each, surrogate.start, messages, (0,), 2, 0.75, -0.3) for each in [*outcomes, none]
+        Guided(each, surrogate.start, messages, (0,), 2, 0.75, -0.9) for each in [*outcomes, none]
     ]
     tilts = tilts_of(draws, TiltSettings(0.75, 1e-3, 1.5))
     assert [len(tilt.h) for tilt, _ in tilts] == [3, 3, 3, 0]
-    assert [tilt.log_scale == -0.3 for tilt, _ in tilts] == [True, True, False, True]
+    # What masks refuse of the second is paid for by what was expected.
+    assert math.isclose(tilts[1][0].log_scale, -0.9 - math.log(0.5), rel_tol=1e-6)
+    assert [tilt.log_scale == -0.9 for tilt, _ in tilts] == [True, False, False, True]
     assert [math.isnan(drift) for _, drift in tilts] == [True, True, False, True]
 
 
@@ -156,7 +158,7 @@ def test_a_tilt_over_a_long_vocabulary_is_the_same_whichever_are_made_with_it():
     messages = (BackwardMessages(Way(masks), surrogate),)
     rows = np.log(rng.dirichlet(np.ones(V), 5).astype(np.float32))
     draws = [
-        Guided(TokenOutcomes(row, (), vocabulary), surrogate.start, messages, (0,), 2, 0.75, -0.3)
+        Guided(TokenOutcomes(row, (), vocabulary), surrogate.start, messages, (0,), 2, 0.75, -0.9)
         for row in rows
     ]
     settings = TiltSettings(0.75, 0.9, 1.5)
