@@ -27,8 +27,8 @@ Loading, and a first short run, are not timed.
     llama.cpp   batched decoding alone, no sampling, in its fastest format whatever the dtype, such
                 as four bits a weight: N x tokens (peers/llamacpp_decoding.py)
 
-The last table is of steps alone: a run of fkdsl's reads its program and the prompt, too, which bare
-does not.
+The last table is of steps alone, one of bare after each of fkdsl's: a run of fkdsl's reads its
+program and the prompt, too, which bare does not.
 
 PROGRAM is programs/short_words.fk without its stop at the closing quote and without EOS, which
 peers and generate may not draw either: all particles go on to `max_tokens`. It asserts no speed.
@@ -43,7 +43,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +82,13 @@ CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 class Drawn:
-    """An observer of steps: how many tokens particles have drawn, and when each step ended. It
-    keeps no state alive."""
+    """An observer of steps: how many tokens particles have drawn. It keeps no state alive."""
 
-    def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
+    def __init__(self) -> None:
         self.tokens = 0
-        self.clock, self.ends = clock, list[float]()
         self._going: list[bool] = []
 
     def __call__(self, step: Step[Any]) -> None:
-        self.ends.append(self.clock())
         if self._going:
             self.tokens += sum(self._going[a] for a in step.ancestors)
         self._going = [
@@ -108,8 +105,6 @@ class Loaded:
     module: Any
     prompt: list[int]
     clock: Callable[[], float]
-    steps: dict[str, list[float]] = field(default_factory=dict)
-    """The seconds of each step but the first, by system."""
 
     @classmethod
     def of(cls, dtype: str, clock: Callable[[], float]) -> Loaded:
@@ -137,25 +132,35 @@ class Loaded:
         )
         limit.step(ids[0])
         limit.length -= 1  # the first step was to warm up
-        ends = [self.clock()]
+        began = self.clock()
         for column in ids:
             limit.step(column)
-            ends.append(self.clock())
-        self._note("bare", ends[1:])
-        return particles * tokens, ends[-1] - ends[0]
-
-    def _note(self, system: str, ends: Sequence[float]) -> None:
-        self.steps.setdefault(system, []).extend(b - a for a, b in pairwise(ends))
+        return particles * tokens, self.clock() - began
 
     def fkdsl(self, particles: int, tokens: int, seed: int) -> tuple[int, float]:
-        drawn = Drawn(self.clock)
+        drawn = Drawn()
         began = self.clock()
         program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
         # A model, and not an engine: the run makes a CachedTransformer of its own.
         program.run("smc", model=self.model, particles=particles, seed=seed, observer=drawn)
-        spent = self.clock() - began
-        self._note("fkdsl", drawn.ends[1:])  # s0 is the first
-        return drawn.tokens, spent
+        return drawn.tokens, self.clock() - began
+
+    def steps(self, particles: int, tokens: int, seed: int) -> list[tuple[float, float]]:
+        """(seconds of a step of bare, of the step of fkdsl that follows it), for each but the
+        first of a run: what else the machine does weighs on both alike."""
+        limit = Bare(self.module, particles, len(self.prompt) + tokens + 2)
+        limit.prefill(self.prompt)
+        ids, times = torch.full((particles,), self.prompt[-1]), list[tuple[float, ...]]()
+
+        def observe(step: Step[Any]) -> None:
+            ended = self.clock()
+            limit.step(ids)
+            times.append((ended, self.clock()))
+
+        program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
+        program.run("smc", model=self.model, particles=particles, seed=seed, observer=observe)
+        pairs = list(pairwise(times))[1:]
+        return [(there - end, ended - there) for (end, there), (ended, _) in pairs]
 
     def generate(self, particles: int, tokens: int, seed: int) -> tuple[int, float]:
         torch.manual_seed(seed)
@@ -182,7 +187,7 @@ class Figures:
     """Rates by (system, particles, dtype), and what is to be said beneath the table."""
 
     rates: dict[tuple[str, int, str], float] = field(default_factory=dict)
-    steps: dict[tuple[str, int, str], float] = field(default_factory=dict)
+    steps: dict[tuple[int, str], tuple[float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -204,7 +209,7 @@ class Figures:
         return cells
 
     def step_cells(self, n: int, dtype: str) -> list[str]:
-        bare, ours = (self.steps[s, n, dtype] for s in ("bare", "fkdsl"))
+        bare, ours = self.steps[n, dtype]
         return [f"{1000 * bare:.1f}", f"{1000 * ours:.1f}", f"{bare / ours:.2f}"]
 
     def ratio_cells(self, systems: Sequence[str]) -> Callable[[int, str], list[str]]:
@@ -225,7 +230,6 @@ def measure_here(
     systems = [getattr(loaded, s) for s in args.systems if s not in PEERS]
     for run in systems:
         run(min(n, 4), 3, 0)
-    loaded.steps.clear()
     found: dict[str, list[float]] = {run.__name__: [] for run in systems}
     for repeat in range(args.repeats):
         for run in systems:
@@ -233,8 +237,9 @@ def measure_here(
             found[run.__name__].append(drawn / seconds)
     for system, rates in found.items():
         figures.rates[system, n, dtype] = statistics.median(rates)
-    for system, seconds in loaded.steps.items():
-        figures.steps[system, n, dtype] = statistics.median(seconds)
+    pairs = [loaded.steps(n, args.tokens, repeat) for repeat in range(args.repeats)]
+    bare, ours = (statistics.median(s) for s in zip(*chain.from_iterable(pairs), strict=True))
+    figures.steps[n, dtype] = (bare, ours)
 
 
 def measure_peer(
@@ -332,7 +337,7 @@ def main() -> None:
     print("\nfkdsl's rate as a multiple of theirs\n")
     print(table(["N", "dtype", *(f"fkdsl/{COLUMNS[s]}" for s in others)],
                 figures.rows(args, figures.ratio_cells(others)), args.markdown))  # fmt: skip
-    print("\na step alone, the median of all but a run's first, ms\n")
+    print("\na step alone, both in turns, medians, ms\n")
     print(table(["N", "dtype", "bare", "fkdsl", "bare/fkdsl"],
                 figures.rows(args, figures.step_cells), args.markdown))  # fmt: skip
     print()

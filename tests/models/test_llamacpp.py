@@ -141,6 +141,22 @@ def test_a_fork_has_the_rows_of_its_text_alone(files, monkeypatch):
 
 
 @needs_library
+def test_a_model_with_sliding_windows_moves_no_states(files, monkeypatch):
+    """llama.cpp leaves out of a state what a window has passed, without a word."""
+    monkeypatch.setattr(binding.library(), "model_n_swa", lambda model: 8)
+    monkeypatch.setattr(Context, "_state", lambda *a: pytest.fail("a state was moved"))
+    model = load(files["F32"])
+    engine = CachedTransformer(model)
+    contexts = [engine.extend(engine.root, (*TEXTS[3], i)) for i in range(3)]
+    for _ in range(4):  # forks, and lengths that a sequence has no room for
+        for context, row in zip(contexts, engine.log_probs(contexts), strict=True):
+            expected = whole(model, context.tokens)[-1]
+            assert np.abs(np.exp(row) - expected).max() <= ROUNDING
+        contexts = [engine.extend(contexts[0], (*TEXTS[3], i)) for i in range(3)]
+    assert model.context.length == 512
+
+
+@needs_library
 def test_room_is_made_once_for_as_many_contexts_as_are_expected(files, monkeypatch):
     rooms = []
     fit = Context.fit

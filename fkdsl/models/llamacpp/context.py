@@ -49,8 +49,11 @@ class Context:
         self._pointer = 0
         self._free: Any = None
         self._batch = _Arrays(MOST_TOKENS)
+        self.keeps_states = library.model_n_swa(model) <= 0
+        """Whether a state has all tokens of a sequence. It lacks those that a sliding window has
+        passed, which a text that goes on from an earlier token needs."""
         # A state goes through the processor's memory, which takes long from another device's.
-        self._copies_states = not library.supports_gpu_offload()
+        self._copies_states = self.keeps_states and not library.supports_gpu_offload()
 
     def fit(self, count: int, length: int, threads: int, kept: Sequence[int] = ()) -> None:
         """Makes room for `count` sequences of `length` tokens. kept: the sequences whose content is

@@ -174,7 +174,7 @@ class LlamaCppModel(TokenizedModel):
             count = min(most, max(wanted, count))
         if (count, length) == (context.count, context.length):
             return asked
-        if count == context.count:
+        if count == context.count and context.keeps_states:
             kept = books.alive()
             for i in set(range(count)) - set(kept):
                 books.empty(i)
