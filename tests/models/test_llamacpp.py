@@ -157,13 +157,16 @@ def test_a_model_with_sliding_windows_moves_no_states(files, monkeypatch):
 
 
 @needs_library
-def test_room_is_made_once_for_as_many_contexts_as_are_expected(files, monkeypatch):
+def test_room_is_made_for_as_many_contexts_as_are_expected(files, monkeypatch):
     rooms = []
     fit = Context.fit
     monkeypatch.setattr(Context, "fit", lambda self, *a: (rooms.append(a[0]), fit(self, *a)))
     declared = f'"{files["F32"]}" with engine="llamacpp"'
-    fkdsl.parse(PROGRAM.format(declared=declared), allow_outside=True).run(particles=12)
-    assert rooms == [12]
+    program = fkdsl.parse(PROGRAM.format(declared=declared), allow_outside=True)
+    for particles, made in ((12, [12]), (60, [16, 60])):
+        program.run(particles=particles)
+        assert rooms == made
+        rooms.clear()
 
 
 @needs_library

@@ -32,6 +32,9 @@ MOST_BYTES = 2 << 30
 """Bytes of keys and values in all sequences, unless a single one takes more."""
 SLACK = 1.25
 """There are so many times as many sequences as are needed when their number changes."""
+AHEAD = 4
+"""Room is made for all contexts that are expected where these are at most so many times as many as
+there are now: particles may also share a few contexts, as those that say yes or no do."""
 LONG, FIRST_SEQUENCES = 2, 16
 """A first context of more than so many steps of llama.cpp's gets room for so many sequences at
 once: another number of them means that it is computed again."""
@@ -164,11 +167,14 @@ class LlamaCppModel(TokenizedModel):
         length = max(context.length, -(-needed // STEP) * STEP)
         most = max(1, min(self._most, MOST_BYTES // (length * self._token_bytes)))
         count = min(context.count, most)
-        wanted = max(books.expected(asked), self._expected)
+        wanted = books.expected(asked)
         # A little of what was asked about of late may be lost; then nothing has to move.
         if len(rows) > count or wanted > count * SLACK:
+            # Room for all that are expected is made once, where not few of them come.
+            ahead = min(self._expected, max(FIRST_SEQUENCES, AHEAD * wanted))
             if wanted > self._expected and len(rows) > 1:
                 wanted = int(wanted * SLACK)
+            wanted = max(wanted, ahead)
             if not context.count and length > LONG * STEP:
                 wanted = max(wanted, FIRST_SEQUENCES)
             count = min(most, max(wanted, count))
