@@ -1,6 +1,7 @@
 """Constants that are no pattern, schema or grammar: the messages, the files, the bounds, and what
 is imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,12 @@ def test_a_name_that_a_schema_has_twice_is_not_told_of_another_file(tmp_path: Pa
 def test_a_file_with_a_near_name_is_offered(tmp_path: Path) -> None:
     (tmp_path / "person.json").write_text("{}")
     assert "did you mean 'person.json'?" in mistake('valid_json(s, "preson.json")', tmp_path)
+
+
+@pytest.mark.skipif(os.sep != "/", reason="there a backslash is one way to write it")
+def test_a_windows_path_is_answered_with_one_that_every_system_reads(tmp_path: Path) -> None:
+    message = mistake(r'valid_json(s, r"forms\person.json")', tmp_path)
+    assert message.endswith("= help: write `/` between folders: 'forms/person.json'")
 
 
 def test_a_file_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:

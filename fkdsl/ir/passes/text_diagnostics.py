@@ -56,7 +56,8 @@ def contradictions(
         notes.append(f"the text of line {call.span.line} ends before {stops}")
     is_json = any(has_json_test(e) for place, e in guidance.languages if place in spans)
     with_what = "the schema" if is_json else "the pattern"
-    help = f"loosen one of them, or compare {with_what} with what the text may hold"
+    which = "one of them" if len(spans) > 1 else "it"
+    help = f"loosen {which}, or compare {with_what} with what the text may hold"
     message = f"no text satisfies {together}"
     return [Diagnostic("FK502", message, spans[-1], "Z would be 0", help, tuple(notes))]
 

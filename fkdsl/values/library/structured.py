@@ -118,6 +118,9 @@ def _read(folder: Folder, name: str, identity: tuple[int, ...] | None) -> str:
 
 def _near(folder: Path, name: str) -> str:
     """Help for a file that does not exist."""
+    if "\\" in name and os.sep == "/":
+        slashed = name.replace("\\", "/")
+        return f"write `/` between folders: {slashed!r}"
     near = near_name(name, sorted(p.name for p in islice(folder.glob("*"), 1000)))
     return f"did you mean {near!r}?" if near else _where(folder)
 
