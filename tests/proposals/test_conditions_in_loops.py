@@ -80,7 +80,7 @@ FUNCTIONS = {
     "assigns": ("t = lower(s)\nif t == s:\n    t = s + 'x'\nreturn starts_with(t, 'a')", True),
     "counts": (
         "n = 0\nfor w in keys:\n    if contains(s, w):\n        n = n + 1\nreturn n > 1",
-        False,
+        True,
     ),
     "breaks": (
         "seen = false\nfor w in keys:\n    if contains(s, w):\n"
