@@ -3,10 +3,11 @@ short text what Python says."""
 
 import itertools
 import math
+import operator
 
 import pytest
 
-from fkdsl.engine.constraints import counters
+from fkdsl.engine.constraints import added_numbers, counters
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.languages import (
     ALL_TEXTS,
@@ -24,6 +25,7 @@ from fkdsl.engine.constraints.languages import (
     WholeNumber,
 )
 from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
+from fkdsl.values.library.number_languages import summed_numbers
 from fkdsl.values.library.text import words
 from tests.engine.test_item_languages import assert_same
 
@@ -196,3 +198,47 @@ def test_of_three_numbers_all_are_numbers_and_small_ones_add_up(by):
         if known and {item.strip() for item in items[:2]} <= small:
             known = numbers[0] + numbers[1] == numbers[2]
         assert automaton.accepts(text) == known, text
+
+
+SUMS_OF_ALL = [
+    ("eq", 12),
+    ("lt", 12),
+    ("ge", 15),
+    ("in", (3, 11)),
+    ("eq", 0),
+    ("eq", -3),
+    ("gt", 40),
+]
+
+
+def check_summed(by, operator_, bound):
+    """Lists of plain numbers are told apart by their sum; of others it is known that they are."""
+    automaton = Automaton(summed_numbers(by, operator_, bound))
+    compare = getattr(operator, operator_, lambda a, b: a in b)
+    for text in itertools.chain(
+        *(map("".join, itertools.product("019 -", repeat=n)) for n in range(6))
+    ):
+        items = words(text) if by == "words" else text.split(" ")
+        numbers = [written(item) for item in items]
+        known = None not in numbers
+        plain = all(
+            item.strip() == str(n) and n >= 0
+            for item, n in zip(items, numbers, strict=True)
+            if known
+        )
+        if known and (plain or compare(sum(numbers), bound)):
+            known = compare(sum(numbers), bound)
+        assert automaton.accepts(text) == known, text
+
+
+@pytest.mark.parametrize("by", ["words", ("parts", " ")])
+@pytest.mark.parametrize(("operator_", "bound"), SUMS_OF_ALL)
+def test_numbers_that_all_add_up(by, operator_, bound):
+    check_summed(by, operator_, bound)
+
+
+def test_a_sum_that_forgets_a_digit_is_caught(monkeypatch):
+    right = added_numbers._Sums.ended
+    monkeypatch.setattr(added_numbers._Sums, "ended", lambda self, total: right(self, total % 10))
+    with pytest.raises(AssertionError):
+        check_summed("words", "eq", 12)

@@ -1,10 +1,14 @@
-"""Lists of texts, three of which write numbers that add up, as expressions: `int(words(s)[0]) +
-int(words(s)[1]) == int(words(s)[2])`.
+"""Lists of texts that write numbers which add up, as expressions: three of them, `int(words(s)[0])
++ int(words(s)[1]) == int(words(s)[2])`, or all, `sum([int(w) for w in words(s)]) == 20`.
 
 The first two are read digit by digit, each number on a way of its own, so that when the third one
 comes it is known which numbers it may be: one, for an equation. The first two are told apart from 0
 to 99, written without a sign and without a zero in front; of lists with others it is known that
 they write numbers.
+
+A sum of all is followed from item to item: what matters of the digits so far is the sum before them
+and the number that they make. It is followed where numbers from 0 on are written without a sign and
+without a zero in front, up to MOST_SUM; beyond, it is known that the items write numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from fkdsl.engine.constraints.languages import Added
 from fkdsl.engine.constraints.order_expressions import Ranges, WholeNumbers
 
 ANY_NUMBER: Ranges = ((None, None),)
+MOST_SUM = 60
+"""The greatest sum that is followed."""
 
 
 def quotients(ranges: Ranges, less: int, factor: int) -> Ranges:
@@ -79,6 +85,31 @@ class AddedNumbers:
 
         return a.union([known, unknown(other, number), unknown(number, other)])
 
+    def summed(self, ranges: Ranges) -> int:
+        """The lists whose items all write numbers with a sum in some ranges, and those whose sum is
+        not known."""
+        a = self.a
+        number = a.intersection([self.item, self._numbers.written(ANY_NUMBER)])
+        numbers = a.star(a.concat(number, self.behind))
+        open_ends = [low for low, high in ranges if high is None]
+        ends = [end for both in ranges for end in both if end is not None]
+        most = max(ends, default=0)
+        if not 0 <= most <= MOST_SUM:
+            return numbers if most > 0 or open_ends or not ranges else self.with_other(number)
+        sums = _Sums(self, ranges, most, bool(open_ends))
+        return a.union([sums.lists(0), self.with_other(number)])
+
+    def with_other(self, number: int) -> int:
+        """The lists of numbers one of which is negative, or written in another way."""
+        a = self.a
+        zero, digit = (a.symbol(self._numbers.one_of(0, high)) for high in (0, 9))
+        first = a.symbol(self._numbers.one_of(1, 9))
+        plain = a.union([zero, a.concat(first, a.star(digit))])
+        told_apart = a.concat_all([self.space, plain, self.space])
+        other = a.intersection([number, a.complement(told_apart)])
+        numbers = a.star(a.concat(number, self.behind))
+        return a.concat_all([numbers, other, self.behind, numbers])
+
     def by_number(self, then: Callable[[int], int], ends: bool = True) -> int:
         """A number that is told apart and what follows behind it, by the number."""
         a = self.a
@@ -104,3 +135,50 @@ class AddedNumbers:
 
     def skipped(self, n: int) -> int:
         return self.a.repeat(self.a.concat(self.item, self.behind), n, n)
+
+
+class _Sums:
+    """The lists of numbers that are told apart, by the sum of those before. most: sums beyond are
+    alike: in a range if `is_open`, else in none."""
+
+    def __init__(self, numbers: AddedNumbers, ranges: Ranges, most: int, is_open: bool) -> None:
+        self.numbers, self.a, self.most, self.is_open = numbers, numbers.a, most, is_open
+        self.has = [
+            any((low is None or low <= n) and (high is None or n <= high) for low, high in ranges)
+            for n in range(most + 1)
+        ]
+        self._lists = [self.a.later(has) for has in self.has]
+        for total in range(most, -1, -1):
+            end = self.a.EPSILON if self.has[total] else self.a.EMPTY
+            self.a.define(self._lists[total], self.a.union([end, self.number(total)]))
+
+    def lists(self, total: int) -> int:
+        """What may follow numbers with a sum."""
+        if total > self.most and not self.is_open:
+            return self.a.EMPTY
+        return self._lists[min(total, self.most)]
+
+    def number(self, total: int) -> int:
+        """A number and what may follow it, behind numbers with a sum."""
+        parts = [self.a.concat(self.digit(0), self.ended(total))]
+        parts += [self.a.concat(self.digit(d), self.digits(total, d)) for d in range(1, 10)]
+        return self.a.concat(self.numbers.space, self.a.union(parts))
+
+    def digits(self, total: int, number: int) -> int:
+        """What may follow the digits of a number."""
+        if total + number >= self.most and self.is_open:
+            digit = self.a.symbol(self.numbers._numbers.one_of(0, 9))
+            return self.a.concat(self.a.star(digit), self.ended(self.most))
+        if total + number > self.most:
+            return self.a.EMPTY
+        more = [
+            self.a.concat(self.digit(d), self.digits(total, 10 * number + d)) for d in range(10)
+        ]
+        return self.a.union([self.ended(total + number), *more])
+
+    def ended(self, total: int) -> int:
+        """The end of a number, and what may follow it."""
+        return self.a.concat_all([self.numbers.space, self.numbers.behind, self.lists(total)])
+
+    def digit(self, d: int) -> int:
+        return self.a.symbol(self.numbers.members[digit_charset(d)])

@@ -235,6 +235,22 @@ class Automaton:
         return np.array(self._shortest)[states]
 
     @property
+    def allows_all(self) -> bool:
+        """Whether the automaton shows that it accepts every text."""
+        if not self.explored:
+            return self.start != DEAD and self._expression[self.start] == Algebra.EVERYTHING
+        possible = sorted(set(range(self.partition.size)) - set(self.impossible))
+        seen, todo = {self.start}, [self.start]
+        while todo:
+            state = todo.pop()
+            if not self.accepting[state]:
+                return False
+            after = set(self.table[state, possible].tolist()) - seen
+            seen |= after
+            todo += after
+        return True
+
+    @property
     def is_empty(self) -> bool:
         """Whether the automaton shows that no text is in the language."""
         return not bool(self.is_live(np.array([self.start], dtype=np.int32))[0])

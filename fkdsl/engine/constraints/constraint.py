@@ -32,7 +32,7 @@ from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
 from fkdsl.engine.constraints.json_narrowing import is_json_test, narrowed
 from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
-from fkdsl.engine.constraints.language_parts import conjunct_languages, is_regular
+from fkdsl.engine.constraints.language_parts import conjunct_languages, has_larger, is_regular
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
@@ -46,6 +46,7 @@ from fkdsl.engine.constraints.stops import Until
 from fkdsl.engine.constraints.tokens_left import TokensLeft
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
+REFUSES_NOTHING = "what an automaton knows of it refuses no text"
 INSIDE = "a schema or grammar inside `not`"
 TEXTS_KEPT = 4_096
 """Texts for which it is kept which alternatives they can be in."""
@@ -214,11 +215,13 @@ def why_unfollowed(language: Language) -> str:
         reasons = [_why_no_part(part) for part in conjunct_languages(language)]
         return "; ".join(reasons) if all(reasons) else ""
     try:
-        automaton(language)
+        whole = automaton(language)
     except Unsupported as error:
         return str(error)
     except TooComplex as error:
         return f"an automaton with {error}"
+    if whole.allows_all and (has_larger(language) or weaker_form_reasons(language)):
+        return REFUSES_NOTHING
     return ""
 
 

@@ -60,6 +60,7 @@ from fkdsl.engine.constraints.languages import (
     Sliced,
     StartsWith,
     Stripped,
+    Summed,
     Texts,
     Times,
     Trimmed,
@@ -232,6 +233,9 @@ class LanguageExpressions:
             case Added():
                 lists = AddedNumbers(a, self.members, self.item, self.separator).lists(items)
                 return lists if upper else a.EMPTY
+            case Summed(ranges):
+                summed = AddedNumbers(a, self.members, self.item, self.separator).summed(ranges)
+                return summed if upper else a.EMPTY
         raise AssertionError(items)
 
     def counted(self, count: Count, upper: bool) -> CountedItems:

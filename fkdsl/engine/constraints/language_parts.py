@@ -33,6 +33,7 @@ from fkdsl.engine.constraints.languages import (
     Row,
     Sliced,
     Stripped,
+    Summed,
     Times,
     Undivided,
     WholeNumber,
@@ -102,8 +103,13 @@ def parts_of(items: Items) -> Iterable[Language]:
                 yield from parts_of(inner)
         case Times(part=inner):
             yield from parts_of(inner)
-        case Added():
+        case Added() | Summed():
             yield WholeNumber(((None, None),))
+
+
+def has_larger(language: Language) -> bool:
+    """Whether a part of a language is known only as a subset of another one."""
+    return isinstance(language, Larger) or any(map(has_larger, components(language)))
 
 
 def is_regular(language: Language) -> bool:

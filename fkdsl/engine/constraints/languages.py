@@ -363,6 +363,14 @@ class Added(Items):
     ranges: tuple[tuple[int | None, int | None], ...]
 
 
+@dataclass(frozen=True)
+class Summed(Items):
+    """The lists whose items all write whole numbers, the sum of which is in the ranges; and those
+    of which this is not known."""
+
+    ranges: tuple[tuple[int | None, int | None], ...]
+
+
 ALL_TEXTS, NO_TEXTS = Both(()), Either(())
 ANY_ITEM = One(ALL_TEXTS)
 ANY_ITEMS = Times(ANY_ITEM, 0, -1)

@@ -23,7 +23,7 @@ from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.beginnings import beginning, may_match, once_found
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.reading import alike, replaced_part
-from fkdsl.ir.passes.settled import COMPLETE, settled
+from fkdsl.ir.passes.settled import COMPLETE, is_sorted, of_places, settled
 
 FLIP = {"le": "ge", "lt": "gt", "ge": "le", "gt": "lt", "eq": "eq"}
 NEGATED = {
@@ -73,6 +73,8 @@ class _Early:
                     or self.listed(e)
                     or self.comparison(e)
                     or once_found(e, self.text)
+                    or is_sorted(e, self.text)
+                    or of_places(e, self.text)
                 )
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
@@ -108,7 +110,7 @@ class _Early:
             case ir.Builtin(name="any", args=(ir.Gather() as gather,)):
                 inverse = replace(gather, element=ir.Operate(e.span, "not", (gather.element,)))
                 return self.form(ir.Builtin(e.span, "all", (inverse,)))
-        return once_found(negated, self.text)
+        return once_found(negated, self.text) or of_places(negated, self.text)
 
     def stays(self, e: ir.Expr) -> bool:
         """Whether e, once true of a beginning, is true of all that begins so."""

@@ -14,15 +14,23 @@ from collections.abc import Sequence
 
 from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
-from fkdsl.ir.effects import reads, subexpressions
+from fkdsl.ir.effects import bound, reads, subexpressions
 from fkdsl.ir.passes.counts import count_language
 from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.item_tests import list_language, quantified, some_item
 from fkdsl.ir.passes.json_tests import Json, json_test, opposite
 from fkdsl.ir.passes.same_character import same_character
 from fkdsl.ir.passes.same_number import same_number
-from fkdsl.ir.passes.three_numbers import three_numbers
-from fkdsl.ir.passes.views import has_grammar, has_json_test, own_form, view_language
+from fkdsl.ir.passes.three_numbers import summed_numbers, three_numbers
+from fkdsl.ir.passes.views import (
+    has_grammar,
+    has_json_test,
+    is_always_asked,
+    items_of,
+    iterated,
+    own_form,
+    view_language,
+)
 
 ATOMS = {
     "matches": ".matches",
@@ -89,7 +97,44 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
         or same_character(test, text, _language)
         or same_number(test, text, _language)
         or three_numbers(test, text)
+        or summed_numbers(test, text)
+        or _readable(test, text)
     )
+
+
+def _readable(test: ir.Expr, text: int) -> ir.Expr | None:
+    """The texts that have what a test looks at, whatever it says of that: as many words as that
+    takes, a number where it reads one. Of others the program raises an error."""
+    span, parts = test.span, []
+    everything = ir.Builtin(span, ".when", (ir.Const(span, True),))
+    for e in subexpressions(test):
+        part: ir.Expr | None = None
+        match e:
+            case ir.Operate(operator="index", args=(listed, at)) if text not in reads(at):
+                by = iterated(listed, text)
+                if by is not None:
+                    part = ir.Builtin(span, ".item_at", (by, at, everything))
+            case ir.Builtin(name="int" | "float", args=(of,)) if text in reads(of):
+                zero = ir.Const(span, 0)
+                both = (ir.Operate(span, "ge", (e, zero)), ir.Operate(span, "lt", (e, zero)))
+                if _is_simple(of, text):
+                    part = _language(ir.Or(span, both), text)
+        if part is not None and is_always_asked(e, test) and bound(test).isdisjoint(reads(e)):
+            parts.append(part)
+    if not parts:
+        return None
+    whole = ir.Builtin(span, ".both", (ir.Operate(span, "list", tuple(dict.fromkeys(parts))),))
+    return ir.Builtin(span, ".readable", (whole,))
+
+
+def _is_simple(e: ir.Expr, text: int) -> bool:
+    """Whether an expression is the text, or one of its items."""
+    match e:
+        case ir.Local(slot=slot):
+            return slot == text
+        case ir.Operate(operator="index", args=(listed, _)):
+            return items_of(listed, text) is not None
+    return False
 
 
 def _is_float(e: ir.Expr, text: int) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, subexpressions
 from fkdsl.ir.passes.reading import alike, replaced_part
+from fkdsl.ir.passes.views import is_always_asked
 
 COMPLETE = {
     "words": ".complete",
@@ -31,6 +32,9 @@ def settled(e: ir.Expr, text: int) -> ir.Expr | None:
             return e
         case ir.Builtin(name=name, args=(ir.Local() as s,)) if name in COMPLETE:
             return replace(e, args=(ir.Builtin(e.span, COMPLETE[name], (s,)),))
+        case ir.Builtin(name="split", args=(ir.Local(), between)) if text not in reads(between):
+            none, last = ir.Const(e.span, None), ir.Const(e.span, -1)
+            return ir.Operate(e.span, "slice", (e, none, last))
         case ir.Operate(operator="slice", args=(xs, start, stop)) if _is_place(start) and _is_place(
             stop
         ):
@@ -51,6 +55,38 @@ def settled(e: ir.Expr, text: int) -> ir.Expr | None:
             whole = settled(first.iterable, text)
             if whole is not None:
                 return replace(e, clauses=(replace(first, iterable=whole), *rest))
+    return None
+
+
+def of_places(e: ir.Expr, text: int) -> ir.Expr | None:
+    """A test that looks at the text through items at fixed places, as `words(s)[0] == words(s)[2]`:
+    false once all of these are settled and it is. None for other tests."""
+    result, rest, few = e, e, list[ir.Expr]()
+    for part in subexpressions(e):
+        match part:
+            case ir.Operate(operator="index", args=(xs, ir.Const(value=int(place)))) if place >= 0:
+                kept = settled(xs, text) if text in reads(xs) else None
+                if kept is None or not is_always_asked(part, e):
+                    continue
+                result = replaced_part(result, part, replace(part, args=(kept, part.args[1])))
+                rest = replaced_part(rest, part, ir.Const(e.span, None))
+                count = ir.Builtin(e.span, "len", (kept,))
+                few.append(ir.Operate(e.span, "le", (count, ir.Const(e.span, place))))
+    if not few or text in reads(rest):
+        return None
+    return ir.Or(e.span, (*dict.fromkeys(few), result))
+
+
+def is_sorted(e: ir.Expr, text: int) -> ir.Expr | None:
+    """`xs == sorted(xs)`: the same of the items that stay. None for other tests."""
+    match e:
+        case ir.Operate(operator="eq", args=(a, b)):
+            for xs, other in ((a, b), (b, a)):
+                match other:
+                    case ir.Builtin(name="sorted", args=(ys, *_)) if alike(xs, ys):
+                        kept = settled(xs, text)
+                        if kept is not None:
+                            return replaced_part(replaced_part(e, xs, kept), ys, kept)
     return None
 
 

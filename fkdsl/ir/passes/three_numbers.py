@@ -1,4 +1,5 @@
-"""Sums of three whole numbers of a text: `int(words(s)[0]) + int(words(s)[1]) == int(words(s)[2])`.
+"""Sums of three whole numbers of a text, `int(words(s)[0]) + int(words(s)[1]) == int(words(s)[2])`,
+and of all numbers of a list: `sum([int(w) for w in words(s)]) == 20`.
 
 The numbers are items of one list, at fixed places, each times a constant. An automaton reads the
 first two, and knows then which the third one may be (engine/constraints/added_numbers.py).
@@ -15,6 +16,7 @@ from fkdsl.ir.effects import reads
 from fkdsl.ir.passes.reading import addends
 from fkdsl.ir.passes.views import items_of
 
+FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 COMPARED = ("lt", "le", "gt", "ge", "eq")
 NUMBERS = 3
 
@@ -37,6 +39,32 @@ def three_numbers(test: ir.Expr, text: int) -> ir.Expr | None:
     factors = ir.Const(span, tuple(factor for _, factor in ordered))
     numbers = (places, factors, total.first, ir.Const(span, operator), ir.Const(span, 0))
     return ir.Builtin(span, ".added_numbers", (by, *numbers))
+
+
+def summed_numbers(test: ir.Expr, text: int) -> ir.Expr | None:
+    """The language of a comparison of the sum of all numbers of a list; None for other tests."""
+    match test:
+        case ir.Operate(operator=operator, args=(a, b)) if operator in (*COMPARED, "in"):
+            pass
+        case _:
+            return None
+    if operator != "in" and text in reads(b):
+        a, b, operator = b, a, FLIPPED[operator]
+    match a:
+        case ir.Builtin(
+            name="sum",
+            args=(
+                ir.Gather(
+                    element=ir.Builtin(name="int", args=(ir.Local(slot=slot),)),
+                    clauses=(ir.Clause((item,), listed, ()),),
+                ),
+            ),
+        ) if slot == item and text not in reads(b):
+            by = items_of(listed, text)
+            if by is not None and by != ir.Const(by.span, "sentences"):
+                compared = ir.Const(test.span, operator)
+                return ir.Builtin(test.span, ".summed_numbers", (by, compared, b))
+    return None
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import Any
 
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.added_numbers import quotients
+from fkdsl.engine.constraints.language_parts import without_mistakes
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
 from fkdsl.values.library.item_languages import By
@@ -38,6 +39,7 @@ LARGEST_FLOAT = 1e15
 JOINTS = "'\u2019-"
 """Signs that may stand within a word."""
 FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
+OF_PARTS = "what it says of the parts that it looks at"
 A_FRACTION = "a sum that is not whole"
 
 
@@ -145,7 +147,19 @@ def added_numbers(
     if not _is_whole(first):
         return of.Larger(ALL_TEXTS, A_FRACTION)
     among = quotients(ranges(operator, bound), int(first), 1)
-    return of.Larger(of.Listed(by, of.Added(places, factors, among)), "")
+    added = of.Larger(of.Listed(by, of.Added(places, factors, among)), "")
+    number = of.WholeNumber(((None, None),))
+    numbers = of.Both(tuple(of.item_at(by, place, number) for place in places))
+    return of.MayFail(added, of.Complement(without_mistakes(numbers)))
+
+
+@pure(".summed_numbers", [A, A, A], ANY)
+def summed_numbers(by: By, operator: str, bound: Any) -> of.Language:
+    """The texts whose items all write whole numbers, of the sum of which a comparison with a bound
+    is true, and some more. Of other texts `int` raises an error."""
+    numbers = of.Listed(by, of.Times(of.One(of.WholeNumber(((None, None),))), 0, -1))
+    sums = of.Larger(of.Listed(by, of.Summed(ranges(operator, bound))), "")
+    return of.MayFail(sums, of.Complement(numbers))
 
 
 @pure(".rest_of_number", [A, A, A, A, A], ANY)
@@ -181,7 +195,8 @@ def float_number(operator: str, bound: Any) -> of.Language:
         return of.Larger(ALL_TEXTS, f"a comparison with {show(bound)}")
     least = value if operator in ("ge", "gt", "eq") else None
     most = value if operator in ("le", "lt", "eq") else None
-    return of.Larger(decimals_within(least, most, operator in ("lt", "gt")), "")
+    within = of.Larger(decimals_within(least, most, operator in ("lt", "gt")), "")
+    return of.MayFail(within, of.Complement(decimals_within(None, None)))
 
 
 @pure(".first_of", [A, A, A], ANY)
@@ -327,9 +342,14 @@ def beginnings(part: of.Language) -> of.Language:
 @pure(".no_such_value", [A], ANY)
 def no_such_value(part: of.Language) -> of.Language:
     """The texts that are not in the part, with those for which the program raises an error."""
-    from fkdsl.engine.constraints.language_parts import without_mistakes
-
     return of.Complement(without_mistakes(part))
+
+
+@pure(".readable", [A], ANY)
+def readable(part: of.Language) -> of.Language:
+    """The texts of a part, of which no more is known. Of others the program raises an error."""
+    known = without_mistakes(part)
+    return of.MayFail(of.Larger(known, OF_PARTS), of.Complement(known))
 
 
 @pure(".items_in", [A, A], ANY)
