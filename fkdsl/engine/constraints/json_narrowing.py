@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from fkdsl.engine.constraints import json_numbers
@@ -164,9 +163,8 @@ def narrowed_schema(
     if not may_be_copied(schema_at(schema, within, root)):
         return _with_certain(schema, certain, most, root)
     options = []
-    for chosen in product(*disjunctions):
-        more = [((atom,),) for option in chosen for atom in option]
-        option = _with_certain(schema, [*certain, *more], most, root)
+    for chosen in _chosen(schema, certain, disjunctions, root):
+        option = _with_certain(schema, [*certain, *chosen], most, root)
         options.append(False if option is False else schema_at(option, within, root))
     distinct = [option for i, option in enumerate(options) if option not in options[:i]]
     whole = _with_certain(schema, certain, most, root)
@@ -179,7 +177,6 @@ def _sorted(tests: Sequence[Language]) -> tuple[list[Test], list[list[Alternativ
     """(the tests of one value or of one pair of numbers, the others that are joined by `or`)."""
     certain: list[Test] = []
     disjunctions: list[list[Alternative]] = []
-    count = 1
     for test in tests:
         options = alternatives(test)
         if options is None:
@@ -188,10 +185,33 @@ def _sorted(tests: Sequence[Language]) -> tuple[list[Test], list[list[Alternativ
             certain += [((atom,),) for atom in options[0]]
         elif len({_path(atom) for option in options for atom in option}) == 1 and all(options):
             certain.append(tuple(options))
-        elif count * len(options) <= MOST_OPTIONS:
-            count *= max(len(options), 1)
+        else:
             disjunctions.append(options)
     return certain, disjunctions
+
+
+def _chosen(
+    schema: Any, certain: Sequence[Test], disjunctions: Sequence[Sequence[Alternative]], root: Any
+) -> list[list[Test]]:
+    """One alternative of each disjunction, in every way that some value may pass; what would make
+    too many ways is left out."""
+    ways: list[frozenset[Atom]] = [frozenset()]
+    for options in disjunctions:
+        more = dict.fromkeys(way.union(option) for way in ways for option in options)
+        least = [a for a in more if not any(b < a for b in more)]
+        if len(least) > MOST_ALTERNATIVES:
+            continue
+        possible = [
+            way
+            for way in least
+            if _with_certain(schema, [*certain, *_tests(way)], 1, root) is not False
+        ]
+        ways = possible if len(possible) <= MOST_OPTIONS else ways
+    return [_tests(way) for way in ways]
+
+
+def _tests(way: Iterable[Atom]) -> list[Test]:
+    return [((atom,),) for atom in sorted(way, key=repr)]
 
 
 def _path(atom: Atom) -> Path | tuple[Path, ...]:

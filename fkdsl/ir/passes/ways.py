@@ -22,8 +22,10 @@ from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, renumbered, writes
 from fkdsl.ir.passes.folds import Loop, left_behind
+from fkdsl.ir.passes.forms import in_plain_form
 from fkdsl.ir.passes.inline import fresh_slot, inlined
 from fkdsl.ir.passes.reading import (
+    alike,
     asks_model,
     calls_out,
     conjuncts,
@@ -180,6 +182,7 @@ class Ways:
             turn.met = []
         for met in turn.met:
             known = met.known and _of_each(span, met.known, tuple(items.values()), listed)
+            known = known and in_plain_form(known)
             if known is None or (is_small(known) and LATER not in reads(known)):
                 self._add(Met(met.span, known, met.why_not, met.always))
         known_items = {slot: fresh_slot() for slot in head.targets}
@@ -247,9 +250,9 @@ class Ways:
 def _of_both_ways(a: Met, b: Met) -> Met | None:
     """What is asked on the two ways of a branch, which come together again; None of others."""
     match a.known, b.known:
-        case ir.Or(operands=(*before, asked)), ir.Or(operands=(*other, same)) if (
-            asked == same and len(before) == len(other)
-        ):
+        case ir.Or(operands=(*before, asked)), ir.Or(operands=(*other, same)) if alike(
+            asked, same
+        ) and len(before) == len(other):
             differ = [(x, y) for x, y in zip(before, other, strict=True) if x != y]
             match differ:
                 case [(x, y)] if _denies(x, y) or _denies(y, x):
