@@ -34,6 +34,7 @@ KINDS = {
     "f": {"type": "boolean"},
     "n": {"$ref": "#/$defs/n"},
     "m": {"type": "integer", "minimum": 0, "maximum": 4},
+    "q": {"type": "integer", "minimum": 0},
     "l": {"type": "array", "items": {"type": "string"}, "maxItems": 2},
     "o": {"anyOf": [{"type": "string"}, {"type": "null"}]},
     "i": {"type": "array", "items": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}},
@@ -46,6 +47,7 @@ VALUES = {
     "f": [True, False],
     "n": [-1, 0, 1, 3],
     "m": [0, 2, 3],
+    "q": [0, 1, 2, 7],
     "l": [[], ["x"], ["xy", "x"], ["x", "y"]],
     "o": ["x", "", None],
     "i": [[], [{"n": 1}], [{"n": 0}, {"n": 3}]],
@@ -81,8 +83,10 @@ def holds(test, value):
             if not isinstance(items, list):
                 raise TypeError
             return (all if every else any)(holds(part, item) for item in items)
-        case JsonNumbers(terms, compared, bound):
-            return getattr(operator, compared)(sum(f * get(value, p) for p, f in terms), bound)
+        case JsonNumbers(terms=terms, operator=compared, bound=bound):
+            total = sum(f * get(value, p) for p, f in terms)
+            total += sum(f * get(value, a) * get(value, b) for a, b, f in test.products)
+            return getattr(operator, compared)(total, bound)
         case JsonField(path, how, of, negated):
             return of_field(get(value, path), how, of) != negated
     raise AssertionError
@@ -128,7 +132,10 @@ def drawn_test(rng, names, deep=2):
         return drawn_field(rng, (*path, 0))
     if rng.random() < 0.2 and {"n", "m"} <= set(names):
         terms = ((("n",), rng.choice([1, -1, 2])), (("m",), rng.choice([1, -2])))
-        return JsonNumbers(terms, rng.choice(["lt", "eq", "ge"]), rng.randrange(-2, 4))
+        if "q" in names and rng.random() < 0.8:
+            terms = (*terms[rng.randrange(2) :], (("q",), rng.choice([1, -1])))
+        products = ((("n",), ("m",), rng.choice([1, -1])),) if rng.random() < 0.3 else ()
+        return JsonNumbers(terms, rng.choice(["lt", "eq", "ge"]), rng.randrange(-2, 4), products)
     return drawn_field(rng, path)
 
 
@@ -171,7 +178,7 @@ def check_drawn(seed):
     rng = random.Random(seed)
     names = rng.sample(sorted(KINDS), 3)
     if rng.random() < 0.3:
-        names = ["n", "m", rng.choice("tkfl")]
+        names = ["n", "m", rng.choice("tkflqq")]
     schema = {"type": "object", "properties": {k: KINDS[k] for k in names}, **DEFINITIONS,
               "required": rng.sample(names, 2), "additionalProperties": False}  # fmt: skip
     tests = [drawn_test(rng, names) for _ in range(rng.choice([1, 1, 2]))]

@@ -186,12 +186,28 @@ CONDITIONS = {
     'v.t == "ab"': lambda v: v["t"] == "ab",
     'v.k == "a" or v.k == "b"': lambda v: v["k"] in ("a", "b"),
     "1 in v.l": lambda v: 1 in v["l"],
+    'matches(v.t, "a+b?")': lambda v: v["t"] in ("a", "aa", "ab", "aab"),
+    'v.t != "ab"': lambda v: v["t"] != "ab",
+    "not contains(v.t, c)": lambda v: "a" not in v["t"],
+    "len(words(v.t)) == n": lambda v: v["t"] != "",
+    'upper(v.t) == "AB"': lambda v: v["t"] == "ab",
+    'last_word(v.t) in ["a", ""]': lambda v: v["t"] in ("a", ""),
+    "all(x == 1 for x in v.l) and len(v.l) < 2": lambda v: len(v["l"]) < 2,
+    "any(x > 0 for x in v.l)": lambda v: v["l"] != [],
+    'v.k != "a" or v.f': lambda v: v["k"] != "a" or v["f"],
+    '(v.k == c and v.f) or (v.k == "b" and v.t == "b")': lambda v: (
+        (v["k"] == "a" and v["f"]) or (v["k"] == v["t"] == "b")
+    ),
+    'v.f == (v.k == "a")': lambda v: v["f"] == (v["k"] == "a"),
+    'v.f != (v.t == "")': lambda v: v["f"] != (v["t"] == ""),
     'v.k == "a" or v.k == "b" and v.f': lambda v: v["k"] == "a" or (v["k"] == "b" and v["f"]),
     "not (len(v.t) <= 1)": lambda v: len(v["t"]) > 1,
     "v.t == v.k": lambda v: v["t"] == v["k"],
     'not (v.k == "b" or v.f)': lambda v: not (v["k"] == "b" or v["f"]),
 }
-FOLLOWED = list(CONDITIONS)[:-5]
+LEFT = [*CONDITIONS][-4:]
+DEAD_ENDS = ['v.t != "ab"', 'last_word(v.t) in ["a", ""]']
+FOLLOWED = [test for test in CONDITIONS if test not in (*LEFT, *DEAD_ENDS)]
 """Those that masks follow whole, and that lead this model to no dead end."""
 
 

@@ -22,7 +22,14 @@ from typing import Any
 from fkdsl.engine.constraints import json_numbers
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.json_fields import with_tests
-from fkdsl.engine.constraints.json_numbers import may_be_copied, put_options, with_pairs
+from fkdsl.engine.constraints.json_numbers import (
+    MOST_NUMBERS,
+    may_be_copied,
+    paths_of,
+    put_options,
+    shared_path,
+    with_pairs,
+)
 from fkdsl.engine.constraints.json_paths import Path, put, schema_at
 from fkdsl.engine.constraints.json_ranges import Interval, hull, of_tests
 from fkdsl.engine.constraints.json_values import Atom, Test, language_of
@@ -157,8 +164,9 @@ def narrowed_schema(
     certain, disjunctions = _sorted(tests)
     if not disjunctions:
         return _with_certain(schema, certain, most, root)
-    within = _shared_path([atom for some in disjunctions for option in some for atom in option])
-    if any(len(atom.terms) > 1 for atom in _numbers(certain)):
+    atoms = [atom for some in disjunctions for option in some for atom in option]
+    within = shared_path([p for atom in atoms for p in _paths(atom)]) if atoms else ()
+    if any(len(paths_of(atom)) > 1 for atom in _numbers(certain)):
         within = ()  # the `anyOf` of a pair may stand anywhere
     if not may_be_copied(schema_at(schema, within, root)):
         return _with_certain(schema, certain, most, root)
@@ -183,7 +191,7 @@ def _sorted(tests: Sequence[Language]) -> tuple[list[Test], list[list[Alternativ
             continue
         if len(options) == 1:
             certain += [((atom,),) for atom in options[0]]
-        elif len({_path(atom) for option in options for atom in option}) == 1 and all(options):
+        elif len({p for o in options for atom in o for p in _paths(atom)}) == 1 and all(options):
             certain.append(tuple(options))
         else:
             disjunctions.append(options)
@@ -214,12 +222,9 @@ def _tests(way: Iterable[Atom]) -> list[Test]:
     return [((atom,),) for atom in sorted(way, key=repr)]
 
 
-def _path(atom: Atom) -> Path | tuple[Path, ...]:
-    """The path of the value that is tested; of several numbers, their paths."""
-    if not isinstance(atom, JsonNumbers):
-        return atom.path
-    paths = tuple(path for path, _ in atom.terms)
-    return paths[0] if len(paths) == 1 else paths
+def _paths(atom: Atom) -> tuple[Path, ...]:
+    """The paths of the values that are tested."""
+    return tuple(paths_of(atom)) if isinstance(atom, JsonNumbers) else (atom.path,)
 
 
 def _numbers(tests: Sequence[Test]) -> list[JsonNumbers]:
@@ -232,26 +237,10 @@ def _numbers(tests: Sequence[Test]) -> list[JsonNumbers]:
     ]
 
 
-def _shared_path(atoms: Sequence[Atom]) -> Path:
-    """The path of the value that has all values which are tested."""
-    paths: list[Path] = []
-    for atom in atoms:
-        paths += [p for p, _ in atom.terms] if isinstance(atom, JsonNumbers) else [atom.path]
-    if not paths:
-        return ()
-    shared = paths[0]
-    for path in paths[1:]:
-        k = 0
-        while k < min(len(shared), len(path)) and shared[k] == path[k]:
-            k += 1
-        shared = shared[:k]
-    return shared
-
-
 def _of_parent(schema: Any, atom: Atom, root: Any) -> Atom:
     """A test of a character of a text as one of the text, of an item that is counted from the end
     of a list as one of some item."""
-    if isinstance(atom, JsonNumbers) and len(atom.terms) > 1:
+    if isinstance(atom, JsonNumbers) and (len(atom.terms) != 1 or atom.products):
         return atom
     path = atom.terms[0][0] if isinstance(atom, JsonNumbers) else atom.path
     for k, step in enumerate(path):
@@ -281,11 +270,11 @@ def _with_certain(schema: Any, tests: Sequence[Test], most: int, root: Any) -> A
         atom = test[0][0]
         if not isinstance(atom, JsonNumbers):
             by_path.setdefault(atom.path, []).append(test)
-        elif len(atom.terms) == 1:
+        elif len(atom.terms) == 1 and not atom.products:
             by_path.setdefault(atom.terms[0][0], []).append(test)
-        elif len(atom.terms) == 2 and len(test) == 1:
+        elif len(test) == 1 and len(paths_of(atom)) <= MOST_NUMBERS:
             pairs.append(atom)
-    compared = {path for atom in pairs for path, _ in atom.terms}
+    compared = {path for atom in pairs for path in paths_of(atom)}
     bounds: dict[Path, Interval] = {}
 
     def of_items(own: Any, part: Language) -> Any:

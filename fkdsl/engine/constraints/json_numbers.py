@@ -1,7 +1,7 @@
-"""Comparisons of two whole numbers in a JSON text, as `parse_json(s).born < parse_json(s).died`:
-the schema of the object that has both becomes an `anyOf`, so that masks follow them.
+"""Comparisons of two or three whole numbers in a JSON text, as `v.born < v.died`: the schema of the
+object that has all of them becomes an `anyOf`, so that masks follow them.
 
-The first of them lies in each of some intervals, and the other one within what is then left to it.
+The first of them lie in each of some intervals, and the last one within what is then left to it.
 So the new schema has every text of the old one of which the comparisons are true, and where an
 interval has more than one number some others, of which the conditions decide.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, pairwise, product
 from typing import Any
 
 from fkdsl.engine.constraints.json_paths import SHARED, Path, put, schema_at
@@ -21,11 +21,18 @@ from fkdsl.engine.constraints.languages import JsonNumbers
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 
+MOST_NUMBERS = 3
+"""Most numbers that are compared."""
 MOST_INTERVALS = 256
 """Most intervals of the first of two numbers. They are 1, 2, 5, 10, ... wide."""
-CUTS = (0, *range(10, 100, 10), *range(100, 1000, 100), *range(1000, 3000, 50),
-        *range(3000, 11000, 1000))  # fmt: skip
-"""Where the intervals of a number without bounds begin; negative ones are one interval."""
+CUTS = (
+    (0, *range(10, 100, 10), *range(100, 1000, 100), *range(1000, 3000, 50),
+     *range(3000, 11000, 1000)),
+    (0, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000),
+    (0, 10, 100),
+)  # fmt: skip
+"""Where the intervals of a number without bounds begin, finely or coarsely; negative ones are one
+interval."""
 
 
 def with_pairs(
@@ -41,17 +48,45 @@ def with_pairs(
     narrowed = _Narrowed(schema, root)
     for path, ends in bounds.items():
         narrowed.bound(path, ends)
-    pairs: dict[tuple[Path, ...], list[JsonNumbers]] = {}
+    groups: dict[tuple[Path, ...], list[JsonNumbers]] = {}
     for comparison in comparisons:
-        paths = tuple(sorted((path for path, _ in comparison.terms), key=str))
-        if all(narrowed.has_bounds(path) for path in paths):
-            pairs.setdefault(paths, []).append(comparison)
-    for paths, of_pair in pairs.items() if most > 1 else ():
-        first, second = sorted(paths, key=narrowed.place)
-        within = first[: next(k for k in count() if first[k] != second[k])]
-        if may_be_copied(schema_at(schema, within, root)):
-            return narrowed.by_pair(within, first, second, of_pair, most)
+        paths = tuple(sorted(paths_of(comparison), key=str))
+        if all(map(narrowed.is_whole, paths)):
+            groups.setdefault(paths, []).append(comparison)
+    everything = tuple(sorted({path for paths in groups for path in paths}, key=str))
+    if len(groups) > 1 and len(everything) <= MOST_NUMBERS:
+        groups = {everything: [c for of_group in groups.values() for c in of_group]}
+    for paths, of_group in groups.items() if most > 1 else ():
+        within = shared_path(paths)
+        ordered = sorted(paths, key=narrowed.place)
+        last = next((path for path in ordered[::-1] if _may_be_last(path, of_group)), None)
+        if last is not None and may_be_copied(schema_at(schema, within, root)):
+            ordered.remove(last)
+            return narrowed.by_intervals(within, ordered, last, of_group, most)
     return narrowed.schema()
+
+
+def _may_be_last(path: Path, comparisons: Sequence[JsonNumbers]) -> bool:
+    """Whether what is left to a number can be computed of the others: it is in no product."""
+    in_product = any(path in product[:2] for c in comparisons for product in c.products)
+    return not in_product and any(path in dict(c.terms) for c in comparisons)
+
+
+def paths_of(comparison: JsonNumbers) -> set[Path]:
+    """The paths of the numbers that are compared."""
+    products = (path for *both, _ in comparison.products for path in both)
+    return {*(path for path, _ in comparison.terms), *products}
+
+
+def shared_path(paths: Iterable[Path]) -> Path:
+    """The path of the value that has the values at all of some paths."""
+    shared, *others = paths
+    for path in others:
+        k = 0
+        while k < min(len(shared), len(path)) and shared[k] == path[k]:
+            k += 1
+        shared = shared[:k]
+    return shared
 
 
 class _Narrowed:
@@ -69,14 +104,12 @@ class _Narrowed:
     def bound(self, path: Path, ends: Interval) -> None:
         self.ends[path] = common(self.within(path), ends)
 
-    def has_bounds(self, path: Path) -> bool:
-        """Whether there is a whole number at a path that has a bound, and none that is too
-        large."""
+    def is_whole(self, path: Path) -> bool:
+        """Whether there is a whole number at a path, and no bound of it is too large."""
         own = self.at(path)
         if not isinstance(own, dict) or own.get("type") != "integer":
             return False
-        ends = [end for end in self.within(path) if end is not None]
-        return bool(ends) and all(abs(end) <= LARGEST for end in ends)
+        return all(end is None or abs(end) <= LARGEST for end in self.within(path))
 
     def place(self, path: Path) -> list[int]:
         """Where a value stands among the others, level by level."""
@@ -97,19 +130,32 @@ class _Narrowed:
                 schema = schema if bounded == own else put(schema, rest, bounded, self.root)
         return schema
 
-    def by_pair(
-        self, at: Path, first: Path, second: Path, comparisons: Sequence[JsonNumbers], most: int
+    def by_intervals(
+        self,
+        at: Path,
+        firsts: Sequence[Path],
+        last: Path,
+        comparisons: Sequence[JsonNumbers],
+        most: int,
     ) -> Any:
-        """The schema in which the object at a path, which has both numbers, is one of several."""
+        """The schema in which the object at a path, which has all numbers, is one of several."""
         options, ends = [], dict(self.ends)
-        for interval in intervals(*self.within(first), most):
-            left = self.within(second)
+        each = max(int(most ** (1 / len(firsts)) + 0.001), 2)
+        cut = [list(intervals(*self.within(path), each)) for path in firsts]
+        for chosen in product(*cut) if math.prod(map(len, cut)) <= most else ():
+            known = dict(zip(firsts, chosen, strict=True))
+            left = self.within(last)
             for comparison in comparisons:
-                left = common(left, _left(comparison, first, interval))
+                if last in dict(comparison.terms):
+                    left = common(left, _left(comparison, known, last))
+                elif not _may_hold(comparison, known):
+                    left = (1, 0)
             if left[0] is None or left[1] is None or left[0] <= left[1]:
-                self.ends = {**ends, first: interval, second: left}
+                self.ends = {**ends, **known, last: left}
                 options.append(self.schema(at))
             self.ends = ends
+        if math.prod(map(len, cut)) > most:
+            return self.schema()
         return put_options(self.schema(), at, options, self.root)
 
 
@@ -152,20 +198,23 @@ def intervals(least: int | None, most: int | None, at_most: int) -> Iterator[Int
         for block in range(least // width, most // width + 1):
             yield max(least, block * width), min(most, (block + 1) * width - 1)
         return
-    ends: list[int | None] = [None, *CUTS, None]
+    cuts = next((some for some in CUTS if len(some) < at_most), CUTS[-1])
+    ends: list[int | None] = [None, *cuts, None]
     for low, high in pairwise(ends):
         low, high = common((low, None if high is None else high - 1), (least, most))
         if low is None or high is None or low <= high:
             yield low, high
 
 
-def _left(comparison: JsonNumbers, first: Path, interval: Interval) -> Interval:
-    """What is left to the second number where the first lies in an interval."""
+def _left(comparison: JsonNumbers, known: Mapping[Path, Interval], last: Path) -> Interval:
+    """What is left to the last number where the others lie in intervals."""
     factors = dict(comparison.terms)
-    a = factors.pop(first)
-    (b,) = factors.values()
-    ends = [None if x is None else a * x for x in interval]
-    low, high = ends if a > 0 else reversed(ends)
+    b = factors.pop(last)
+    ranges = [_times(known[path], (factor, factor)) for path, factor in factors.items()]
+    for one, other, factor in comparison.products:
+        ranges.append(_times(_times(known[one], known[other]), (factor, factor)))
+    lows, highs = zip(*(ranges or [(0, 0)]), strict=True)
+    low, high = (None if None in ends else sum(ends) for ends in (lows, highs))
     end, operator = fraction(comparison.bound), comparison.operator
     most = math.ceil(end) - 1 if operator == "lt" else math.floor(end)
     least = math.floor(end) + 1 if operator == "gt" else math.ceil(end)
@@ -176,4 +225,27 @@ def _left(comparison: JsonNumbers, first: Path, interval: Interval) -> Interval:
     return (
         None if above is None else math.ceil(above),
         None if below is None else math.floor(below),
+    )
+
+
+def _may_hold(comparison: JsonNumbers, known: Mapping[Path, Interval]) -> bool:
+    """Whether numbers in intervals may pass a comparison."""
+    if not comparison.terms:
+        return True
+    path = comparison.terms[-1][0]
+    low, high = common(known[path], _left(comparison, known, path))
+    return low is None or high is None or low <= high
+
+
+def _times(a: Interval, b: Interval) -> Interval:
+    """The least interval with all products of numbers of two intervals."""
+    (a_low, a_high), (b_low, b_high) = (
+        (-math.inf if low is None else low, math.inf if high is None else high)
+        for low, high in (a, b)
+    )
+    found = [x * y if x and y else 0 for x in (a_low, a_high) for y in (b_low, b_high)]
+    low, high = min(found), max(found)
+    return (
+        None if low == -math.inf else int(low),
+        None if high == math.inf else int(high),
     )

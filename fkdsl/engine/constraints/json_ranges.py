@@ -57,7 +57,7 @@ def _is_whole(test: Test) -> bool:
 
 def _of_atom(atom: Atom) -> Ranges:
     match atom:
-        case JsonNumbers(terms=((_, factor),)):
+        case JsonNumbers(terms=((_, factor),), products=()):
             return [of_one(atom, factor)] if _is_interval(of_one(atom, factor)) else []
         case JsonField(operator="eq" | "in" as operator, value=value, negated=negated):
             values = value if operator == "in" and isinstance(value, tuple) else (value,)

@@ -55,7 +55,7 @@ def passes(atom: Atom, value: Any) -> bool | None:
     is not known."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     match atom:
-        case JsonNumbers(terms=((_, factor),)):
+        case JsonNumbers(terms=((_, factor),), products=()):
             if isinstance(value, bool | float):
                 return None
             return is_number and COMPARE[atom.operator](factor * value, atom.bound)

@@ -242,12 +242,14 @@ class JsonText(Language):
 class JsonNumbers(Language):
     """The JSON texts of which a comparison is true of a sum of the numbers that they have at some
     paths: names, and places in lists. terms: each path, and what its number is multiplied with.
-    operator: lt, le, gt, ge or eq. Nothing follows it but the schemas beside it (json_numbers.py).
+    operator: lt, le, gt, ge or eq. products: what is added of products of two numbers: their paths,
+    and a factor. Nothing follows it but the schemas beside it (json_numbers.py).
     """
 
     terms: tuple[tuple[tuple[str | int, ...], int], ...]
     operator: str
     bound: int | float
+    products: tuple[tuple[tuple[str | int, ...], tuple[str | int, ...], int], ...] = ()
 
 
 @dataclass(frozen=True)

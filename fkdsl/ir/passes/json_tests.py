@@ -24,8 +24,8 @@ OF_TEXTS = frozenset(
      "split", "count", "find", "replace", "len", *OF_PARTS}
 )  # fmt: skip
 """Built-ins that take a text first, or a list."""
-MOST_TERMS = 2
-"""Most numbers of a comparison that a schema is narrowed by."""
+MOST_TERMS = 3
+"""Most numbers, or products of two, of a comparison that a schema is narrowed by."""
 Path = tuple[str | int, ...]
 """How to go from a JSON value to one in it: names of properties and places in lists."""
 Tested = tuple[Path, object, ir.Expr]
@@ -235,7 +235,9 @@ def json_comparison(test: ir.Expr, json: Json) -> ir.Expr | None:
     match test:
         case ir.Operate(operator=operator, args=(a, b)) if operator in COMPARED:
             total = _Sum(json)
-            if not (total.add(a, 1) and total.add(b, -1) and 0 < len(total.terms) <= MOST_TERMS):
+            if not (total.add(a, 1) and total.add(b, -1) and total.terms):
+                return None
+            if len(total.terms) + len(total.products) > MOST_TERMS:
                 return None
             span = test.span
             paths = ir.Const(span, tuple(total.terms))
@@ -246,6 +248,7 @@ def json_comparison(test: ir.Expr, json: Json) -> ir.Expr | None:
             arguments = (
                 *(paths, factors, ir.Const(span, operator)),
                 *(added, times, ir.Const(span, is_side)),
+                ir.Const(span, tuple((*both, n) for both, n in total.products.items())),
             )
             return ir.Builtin(span, ".json_numbers", arguments)
     return None
@@ -254,11 +257,12 @@ def json_comparison(test: ir.Expr, json: Json) -> ir.Expr | None:
 @dataclass
 class _Sum:
     """terms: what the number at each path is multiplied with. others: what does not depend on the
-    text, and what it is multiplied with."""
+    text, and what it is multiplied with. products: the same of products of two numbers."""
 
     json: Json
     terms: dict[Path, int] = field(default_factory=dict)
     others: list[tuple[ir.Expr, int]] = field(default_factory=list)
+    products: dict[tuple[Path, Path], int] = field(default_factory=dict)
 
     def add(self, e: ir.Expr, factor: int) -> bool:
         """Adds an expression times a factor; whether it is such a sum."""
@@ -269,5 +273,12 @@ class _Sum:
         if path is not None:
             self.terms[path] = self.terms.get(path, 0) + factor
             return self.terms[path] != 0
+        match e:
+            case ir.Operate(operator="mul", args=(a, b)):
+                one, other = self.json.path(a), self.json.path(b)
+                if one is not None and other is not None:
+                    both = (one, other)
+                    self.products[both] = self.products.get(both, 0) + factor
+                    return self.products[both] != 0
         parts = addends(e)
         return bool(parts) and all(self.add(part, factor * times) for part, times in parts)

@@ -240,9 +240,15 @@ def joined_words(between: Any) -> of.Language:
     return of.Matches(f"(?:{of.WORD}(?:{re.escape(between)}{of.WORD})*)?")
 
 
-@pure(".json_numbers", [A, A, A, A, A, A], ANY)
+@pure(".json_numbers", [A, A, A, A, A, A, A], ANY)
 def json_numbers(
-    paths: Any, factors: Any, operator: str, added: Any, times: Any, is_side: bool
+    paths: Any,
+    factors: Any,
+    operator: str,
+    added: Any,
+    times: Any,
+    is_side: bool,
+    products: Any,
 ) -> of.Language:
     """The JSON texts of which a comparison with 0 is true of a sum: of numbers in them, each times
     a factor, and of what is added, each times a factor. is_side: whether what is added is by itself
@@ -253,7 +259,8 @@ def json_numbers(
     if not (is_whole or is_fraction):
         return of.Larger(ALL_TEXTS, A_FRACTION)
     bound = -sum(v * factor for v, factor in zip(added, times, strict=True))
-    return of.JsonNumbers(tuple(zip(paths, factors, strict=True)), operator, bound)
+    terms = tuple(zip(paths, factors, strict=True))
+    return of.JsonNumbers(terms, operator, bound, products)
 
 
 @pure(".ordered", [A, A], ANY)
