@@ -104,6 +104,10 @@ def of_field(value, how, of):
             return value in of
         case "has":
             return of in value
+        case "rest":
+            if not isinstance(value, int):
+                raise TypeError
+            return getattr(operator, of[1])(value % of[0], of[2])
         case "length":
             return getattr(operator, of[0])(len(value), of[1])
         case "as text":
@@ -141,7 +145,9 @@ def drawn_test(rng, names, deep=2):
 
 def drawn_field(rng, path):
     negated = rng.random() < 0.4
-    match rng.randrange(9):
+    match rng.randrange(10):
+        case 9:
+            return JsonField(path, "rest", (rng.choice([2, 3]), "eq", rng.choice([0, 1])), negated)
         case 0:
             return JsonField(path, "is", True, negated)
         case 1:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fkdsl.engine.constraints.json_paths import ANNOTATIONS, resolved
-from fkdsl.engine.constraints.json_ranges import of_tests, with_ranges
+from fkdsl.engine.constraints.json_ranges import of_tests, with_multiples, with_ranges
 from fkdsl.engine.constraints.json_values import (
     MOST_LENGTH,
     Atom,
@@ -91,7 +91,8 @@ def _alone(own: Mapping[str, Any], tests: Sequence[Test], root: Any, of_items: O
         case "string":
             return _of_string(own, tests)
         case "integer" | "number":
-            return with_ranges(own, of_tests(tests, kind == "integer"))
+            bounded = with_ranges(own, of_tests(tests, kind == "integer"))
+            return False if bounded is False else with_multiples(bounded, tests)
         case "array":
             return _of_array(own, tests, of_items)
     return own

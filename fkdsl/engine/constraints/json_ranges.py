@@ -21,7 +21,7 @@ from typing import Any
 
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import accepts_text
-from fkdsl.engine.constraints.json_values import Atom, Test
+from fkdsl.engine.constraints.json_values import Atom, Test, may_pass
 from fkdsl.engine.constraints.languages import JsonField, JsonNumbers, JsonText
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
@@ -33,6 +33,8 @@ Ranges = list[Interval]
 LARGEST = 10**15
 """Larger bounds are left to the condition: llguidance has them as floats, which are not exact, and
 an `anyOf` of many with hundreds of digits ends its process."""
+MOST_VALUES, MOST_STEP = 256, 100
+"""Most values that are tested one by one, and the greatest step of multiples."""
 MOST_RANGES = 32
 """Most ranges that are written out."""
 ALL: Ranges = [(None, None)]
@@ -64,7 +66,7 @@ def _of_atom(atom: Atom) -> Ranges:
             numbers = sorted({int(v) for v in values if isinstance(v, int | float) and v == int(v)})
             points = _united([[(n, n)] for n in numbers])
             return _complement(points) if negated else points
-        case JsonField(operator="text"):
+        case JsonField(operator="text" | "rest"):
             return ALL
         case JsonField():
             return []  # the program raises an error
@@ -139,6 +141,35 @@ def hull(ranges: Ranges) -> Interval:
 
 
 # ------------------------------------------------------------------ schemas
+
+
+def with_multiples(own: Mapping[str, Any], tests: Sequence[Test]) -> Any:
+    """The schema of a whole number with what tests say of its rest when it is divided: one by one
+    of few values, that it is a multiple of many. False where none passes."""
+    if own.get("type") != "integer" or not any(_has_rest(test) for test in tests):
+        return own
+    least, most = integer_bounds(own)
+    if least is not None and most is not None and most - least < MOST_VALUES:
+        values = [n for n in range(least, most + 1) if all(may_pass(test, n) for test in tests)]
+        ranges = _united([[(n, n)] for n in values])
+        if len(ranges) <= MOST_RANGES:
+            return with_ranges(own, ranges)
+    steps = [
+        atom.value[0]
+        for test in tests
+        if len(test) == 1
+        for atom in test[0]
+        if isinstance(atom, JsonField)
+        and atom.operator == "rest"
+        and (atom.value[1:], atom.negated) == (("eq", 0), False)
+    ]
+    step = math.lcm(*steps, own.get("multipleOf", 1)) if steps else 1
+    return {**own, "multipleOf": step} if 1 < step <= MOST_STEP else own
+
+
+def _has_rest(test: Test) -> bool:
+    atoms = (atom for option in test for atom in option)
+    return any(isinstance(atom, JsonField) and atom.operator == "rest" for atom in atoms)
 
 
 def with_ranges(own: Mapping[str, Any], ranges: Ranges) -> Mapping[str, Any] | bool:

@@ -79,6 +79,10 @@ def _passes(field: JsonField, value: Any) -> bool | None:
             result = value in among
         case "text", _ if not isinstance(value, str):
             return None
+        case "rest", (by, compared, bound):
+            if not isinstance(value, int) or isinstance(value, bool):
+                return None if isinstance(value, bool | float) else False
+            result = COMPARE[compared](value % by, bound)
         case _, _ if not isinstance(value, str):
             return False
         case "in", str(among):
@@ -182,6 +186,8 @@ def _of_field(field: JsonField) -> Language | None:
             return EndsWith(part)
         case "length", (compared, bound):
             return _of_length(compared, bound)
+        case "rest", _:
+            return None
     return None
 
 

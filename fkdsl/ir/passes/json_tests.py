@@ -158,6 +158,10 @@ def _against(a: ir.Expr, operator: str, b: ir.Expr, json: Json) -> Tested | None
         case ir.Builtin(name="len", args=(of,)) if operator not in ("has", *OF_PARTS):
             path = json.path(of)
             return None if path is None else (path, ("length", operator), b)
+        case ir.Operate(operator="mod", args=(of, by)) if not json.is_in(by):
+            path = json.path(of)
+            if path is not None and operator in FLIPPED:
+                return path, ("rest", operator), ir.Operate(a.span, "list", (by, b))
     path = json.path(a)
     is_order = operator in ("lt", "le", "gt", "ge")
     return None if path is None or is_order else (path, operator, b)

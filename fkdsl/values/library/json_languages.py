@@ -29,6 +29,10 @@ def json_field(path: Path, operator: Any, value: Any, negated: bool) -> of.Langu
         if not all(_is_number(n) for n in values):
             return UNKNOWN
         name, compared = operator
+        if name == "rest":
+            by, bound = values
+            is_whole = isinstance(by, int) and isinstance(bound, int) and by > 0
+            return of.JsonField(path, name, (by, compared, bound), negated) if is_whole else UNKNOWN
         if isinstance(value, tuple) != (compared in ("in", "notin")):
             return UNKNOWN
         return of.JsonField(path, name, (compared, value), negated)
