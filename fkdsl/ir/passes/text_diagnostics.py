@@ -28,6 +28,14 @@ else:
     json_narrowing = lazy_import("fkdsl.engine.constraints.json_narrowing")
     language_parts = lazy_import("fkdsl.engine.constraints.language_parts")
 
+WITHOUT = (
+    "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw its "
+    "tokens in a loop and test them there"
+)
+WITH_SCHEMA = (
+    "the schema or grammar guides the text; where most particles die, add what this implies for "
+    "one value, such as a bound, or draw the values in texts of their own"
+)
 LONG = 32
 """Tokens from which on a text is long."""
 
@@ -86,21 +94,23 @@ def _is_empty(known: list[tuple[Span, Language]], until: tuple[str, ...]) -> boo
 def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnostic]:
     """Warnings for what is checked only when a long text is complete: conditions, or parts of them,
     that no mask follows and that cannot be seen to fail before, whatever else guides the text."""
-    most = call.args[mark.max_tokens]
+    match call.args[mark.max_tokens]:
+        case ir.Const(value=int(n)):
+            is_short = n <= LONG
+        case _:
+            is_short = False
+    by_schema = {place for place, language in guidance.languages if has_grammar(language)}
     warnings = [
         _part_is_late(place, parts)
         for place, parts in guidance.unfollowed.items()
-        if UNKNOWN not in parts
+        if UNKNOWN not in parts and (not is_short or place in by_schema)
     ]
-    match most:
-        case ir.Const(value=int(n)) if n <= LONG:
-            return warnings
-    if any(has_grammar(language) for _, language in guidance.languages):
-        # What a schema or grammar cannot say, such as that two fields agree, nothing can guide.
+    if is_short:
         return warnings
+    help = WITH_SCHEMA if by_schema else WITHOUT
     unused = {a.span: a for a in guidance.unused if a.means != SWITCHED_OFF}
     guided = {place for place, _ in [*guidance.languages, *guidance.checks]}
-    late = [_is_late(a.span, a.means, a.span in guided) for a in unused.values()]
+    late = [_is_late(a.span, a.means, a.span in guided, help) for a in unused.values()]
     return warnings + [d for d in late if d.span not in guidance.unfollowed]
 
 
@@ -129,11 +139,7 @@ def left_out(
     return result
 
 
-def _is_late(place: Span, why: str, partly: bool) -> Diagnostic:
-    help = (
-        "add a condition that guides the text, such as `matches` or `len(words(s)) <= 12`, or draw "
-        "its tokens in a loop and test them there"
-    )
+def _is_late(place: Span, why: str, partly: bool, help: str) -> Diagnostic:
     message = f"{'a part of ' * partly}this is checked only when the text is complete"
     return Diagnostic("FK501", message, place, why, help, severity="warning")
 
