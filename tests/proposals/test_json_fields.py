@@ -262,6 +262,20 @@ def test_explain_tells_a_test_that_narrows_no_schema(test, says):
         assert (line in told) == (line in says)
 
 
+@pytest.mark.parametrize(("test", "warned"), [("v.t != v.k", 1), ('v.t != "x"', 0)])
+def test_check_warns_of_what_no_schema_says_at_the_end_of_a_long_text(test, warned):
+    text = TABLE.replace("SCHEMA", json.dumps(SCHEMA)).replace("max_tokens=11", "max_tokens=90")
+    found = fkdsl.parse(text.replace("TEST", test))().warnings
+    assert [d.code for d in found] == ["FK501"] * warned
+
+
+def test_a_test_that_no_value_passes_is_a_mistake():
+    for test in ('v.k == "x"', 'v.k == "x" or len(v.k) > 2', "v.f and not v.f", 'v.o[0] == "b"'):
+        with pytest.raises(fkdsl.ProgramError, match="FK502"):
+            program(test)().ir()
+    program('v.k == "x" or v.f')().ir()
+
+
 def test_a_name_that_comes_twice_in_two_spellings_is_no_valid_json():
     """The second one would be the value, and a mask would have narrowed the first."""
     assert written()

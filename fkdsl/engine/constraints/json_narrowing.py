@@ -30,7 +30,7 @@ from fkdsl.engine.constraints.json_numbers import (
     shared_path,
     with_pairs,
 )
-from fkdsl.engine.constraints.json_paths import Path, put, schema_at
+from fkdsl.engine.constraints.json_paths import Path, put, resolved, schema_at
 from fkdsl.engine.constraints.json_ranges import Interval, hull, of_tests
 from fkdsl.engine.constraints.json_values import Atom, Test, language_of
 from fkdsl.engine.constraints.language_parts import is_regular
@@ -247,12 +247,25 @@ def _of_parent(schema: Any, atom: Atom, root: Any) -> Atom:
         if not isinstance(step, int):
             continue
         own = schema_at(schema, path[:k], root)
-        if isinstance(own, dict) and own.get("type") == "string" and k + 1 == len(path):
+        if k + 1 == len(path) and _has_no_items(own, root):
             character = character_at(step, language_of(((_with_path(atom, ()),),)))
             return JsonField(path[:k], "as text", character)
         if step < 0:
             return JsonItems(path[:k], False, _with_path(atom, path[k + 1 :]))
     return atom
+
+
+def _has_no_items(own: Any, root: Any) -> bool:
+    """Whether a value is known to be no list and no object."""
+    own = resolved(own, root)
+    if not isinstance(own, dict):
+        return False
+    if isinstance(own.get("enum"), list):
+        return not any(isinstance(value, list | dict) for value in own["enum"])
+    if isinstance(own.get("anyOf"), list):
+        return all(_has_no_items(option, root) for option in own["anyOf"])
+    kinds = own.get("type", "object")
+    return {"array", "object"}.isdisjoint([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _with_path(atom: Atom, path: Path) -> Atom:
