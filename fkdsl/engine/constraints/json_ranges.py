@@ -172,7 +172,7 @@ def _has_rest(test: Test) -> bool:
     return any(isinstance(atom, JsonField) and atom.operator == "rest" for atom in atoms)
 
 
-def with_ranges(own: Mapping[str, Any], ranges: Ranges) -> Mapping[str, Any] | bool:
+def with_ranges(own: Mapping[str, Any], ranges: Ranges) -> Any:
     """The schema of a number that is in some ranges; False where none is. Beside bounds of its own
     those that say no more are left out."""
     if own.get("type") != "integer":
