@@ -38,6 +38,9 @@ WITH_SCHEMA = (
 )
 LONG = 32
 """Tokens from which on a text is long."""
+ARITHMETIC = ("what it says of", "a division by")
+"""How the reasons begin why no mask follows what is computed of a text, which in a short text is
+soon known."""
 
 
 def contradictions(
@@ -103,7 +106,7 @@ def late(call: ir.Call, mark: ir.DrawnText, guidance: Guidance) -> list[Diagnost
     warnings = [
         _part_is_late(place, parts)
         for place, parts in guidance.unfollowed.items()
-        if UNKNOWN not in parts and (not is_short or place in by_schema)
+        if UNKNOWN not in parts and not (is_short and all(p.startswith(ARITHMETIC) for p in parts))
     ]
     if is_short:
         return warnings
