@@ -44,7 +44,8 @@ def quotients(ranges: Ranges, less: int, factor: int) -> Ranges:
 
 
 class AddedNumbers:
-    """The expressions of such lists. item: any text of a list; separator: what stands behind it."""
+    """The expressions of such lists. item: any text of a list; separator: what stands behind it;
+    signed: whether an item may have a sign, as a word has not."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class AddedNumbers:
         members: Mapping[Charset, frozenset[int]],
         item: int,
         separator: int,
+        signed: bool = True,
     ) -> None:
         self.a, self.members, self.item = algebra, members, item
         self.behind = algebra.symbol({separator})
@@ -59,6 +61,7 @@ class AddedNumbers:
         self._numbers = WholeNumbers(algebra, members)
         self.space = algebra.star(algebra.symbol(members[charset(SPACE)]))
         self._last: dict[Ranges, int] = {}
+        self.signed = signed
 
     def lists(self, items: Added) -> int:
         """Those of which the condition holds, and those whose sum is not known."""
@@ -67,6 +70,12 @@ class AddedNumbers:
         def of_two(x: int, y: int) -> int:
             less = items.factors[0] * x + items.factors[1] * y
             third = quotients(items.ranges, less, items.factors[2])
+            if not self.signed:
+                third = tuple(
+                    (max(low or 0, 0), high) for low, high in third if high is None or high >= 0
+                )
+            if not third:
+                return a.EMPTY
             return a.concat(self.skipped(last - second - 1), self.last(third))
 
         def of_one(x: int) -> int:

@@ -231,10 +231,14 @@ class LanguageExpressions:
             case Times(part, least, most):
                 return a.repeat(self.items(part, by, upper), least, most)
             case Added():
-                lists = AddedNumbers(a, self.members, self.item, self.separator).lists(items)
+                lists = AddedNumbers(
+                    a, self.members, self.item, self.separator, by != "words"
+                ).lists(items)
                 return lists if upper else a.EMPTY
             case Summed(ranges):
-                summed = AddedNumbers(a, self.members, self.item, self.separator).summed(ranges)
+                summed = AddedNumbers(
+                    a, self.members, self.item, self.separator, by != "words"
+                ).summed(ranges)
                 return summed if upper else a.EMPTY
         raise AssertionError(items)
 
