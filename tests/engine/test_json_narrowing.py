@@ -12,15 +12,13 @@ import pytest
 
 from fkdsl.engine.constraints import json_ranges
 from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems, JsonNumbers
 from fkdsl.engine.constraints.json_narrowing import is_impossible, narrowed_schema
 from fkdsl.engine.constraints.languages import (
     Both,
     Complement,
     Contains,
     Either,
-    JsonField,
-    JsonItems,
-    JsonNumbers,
     JsonText,
     Length,
     Matches,

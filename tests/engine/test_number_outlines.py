@@ -12,8 +12,9 @@ import pytest
 
 from fkdsl.engine.constraints.automaton import Automaton
 from fkdsl.engine.constraints.constraint import Constraint
+from fkdsl.engine.constraints.json_languages import JsonNumbers
 from fkdsl.engine.constraints.json_narrowing import NO_SCHEMA, narrowed
-from fkdsl.engine.constraints.languages import Both, JsonNumbers, JsonText, Outlined
+from fkdsl.engine.constraints.languages import Both, JsonText, Outlined
 from fkdsl.engine.constraints.number_outlines import End, integer, number
 from fkdsl.engine.constraints.outlines import Outline
 from fkdsl.models.vocabulary import Vocabulary

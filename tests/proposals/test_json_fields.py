@@ -13,8 +13,9 @@ import fkdsl
 from fkdsl.engine.constraints import json_values
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_languages import JsonField
 from fkdsl.engine.constraints.json_narrowing import narrowed_schema
-from fkdsl.engine.constraints.languages import Both, Either, JsonField, JsonText
+from fkdsl.engine.constraints.languages import Both, Either, JsonText
 from fkdsl.ir.printed import explain
 from fkdsl.testing.laws import assert_same_masses, exact_measure
 

@@ -13,8 +13,8 @@ import fkdsl
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.engine.constraints import json_numbers
 from fkdsl.engine.constraints.constraint import make_constraint
+from fkdsl.engine.constraints.json_languages import JsonNumbers
 from fkdsl.engine.constraints.json_narrowing import narrowed_schema
-from fkdsl.engine.constraints.languages import JsonNumbers
 from fkdsl.inference.samplers.smc import importance
 from fkdsl.proposals.text_masks import text_constraint
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure

@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems
 from fkdsl.engine.constraints.json_paths import ANNOTATIONS, resolved
 from fkdsl.engine.constraints.json_ranges import of_tests, with_multiples, with_ranges
 from fkdsl.engine.constraints.json_values import (
@@ -35,7 +36,7 @@ from fkdsl.engine.constraints.json_values import (
     may_pass,
     texts_of,
 )
-from fkdsl.engine.constraints.languages import Both, JsonField, JsonItems, Language
+from fkdsl.engine.constraints.languages import Both, Language
 from fkdsl.engine.constraints.schema_outlines import JOINING, types_of
 from fkdsl.engine.constraints.text_patterns import has_no_text, text_pattern
 

@@ -22,6 +22,7 @@ from typing import Any
 from fkdsl.engine.constraints import json_numbers
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.json_fields import with_tests
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems, JsonNumbers
 from fkdsl.engine.constraints.json_numbers import (
     MOST_NUMBERS,
     may_be_copied,
@@ -38,9 +39,6 @@ from fkdsl.engine.constraints.languages import (
     NO_TEXTS,
     Both,
     Either,
-    JsonField,
-    JsonItems,
-    JsonNumbers,
     JsonText,
     Language,
     character_at,

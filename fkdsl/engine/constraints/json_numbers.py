@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, pairwise, product
 from typing import Any
 
+from fkdsl.engine.constraints.json_languages import JsonNumbers
 from fkdsl.engine.constraints.json_paths import SHARED, Path, put, schema_at
 from fkdsl.engine.constraints.json_ranges import LARGEST, Interval, common, with_bounds
-from fkdsl.engine.constraints.languages import JsonNumbers
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 

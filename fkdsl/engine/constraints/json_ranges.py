@@ -21,8 +21,9 @@ from typing import Any
 
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import accepts_text
+from fkdsl.engine.constraints.json_languages import JsonField, JsonNumbers
 from fkdsl.engine.constraints.json_values import Atom, Test, may_pass
-from fkdsl.engine.constraints.languages import JsonField, JsonNumbers, JsonText
+from fkdsl.engine.constraints.languages import JsonText
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems, JsonNumbers
 from fkdsl.engine.constraints.languages import (
     ALL_TEXTS,
     NO_TEXTS,
@@ -15,9 +16,6 @@ from fkdsl.engine.constraints.languages import (
     Contains,
     Either,
     EndsWith,
-    JsonField,
-    JsonItems,
-    JsonNumbers,
     Language,
     Length,
     StartsWith,

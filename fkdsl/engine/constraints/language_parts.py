@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems, JsonNumbers
 from fkdsl.engine.constraints.languages import (
     Added,
     Beginnings,
@@ -18,9 +19,6 @@ from fkdsl.engine.constraints.languages import (
     Framed,
     GrammarText,
     Items,
-    JsonField,
-    JsonItems,
-    JsonNumbers,
     JsonText,
     Language,
     Larger,

@@ -14,8 +14,6 @@ GrammarText.
 
 from __future__ import annotations
 
-from typing import Any
-
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.outlines import Outline
 
@@ -236,45 +234,6 @@ class JsonText(Language):
     spaces: int = SPACES
     before: str = ""
     stripped: bool = False
-
-
-@dataclass(frozen=True)
-class JsonNumbers(Language):
-    """The JSON texts of which a comparison is true of a sum of the numbers that they have at some
-    paths: names, and places in lists. terms: each path, and what its number is multiplied with.
-    operator: lt, le, gt, ge or eq. products: what is added of products of two numbers: their paths,
-    and a factor. Nothing follows it but the schemas beside it (json_numbers.py).
-    """
-
-    terms: tuple[tuple[tuple[str | int, ...], int], ...]
-    operator: str
-    bound: int | float
-    products: tuple[tuple[tuple[str | int, ...], tuple[str | int, ...], int], ...] = ()
-
-
-@dataclass(frozen=True)
-class JsonField(Language):
-    """The JSON texts of which a test of the value at a path (see JsonNumbers) is true, or, if
-    negated, false. operator, value: "is", True for the value itself; "eq"; "in", texts and other
-    values or one text; "has", what is in the value; "starts_with", "ends_with", "contains";
-    "length", (a comparison, what with); "rest", (a divisor, a comparison, what with); "text", a
-    language that the value is in if it is a text; "as text", the same where other values but lists
-    and objects raise an error. Nothing follows it but the schemas beside it (json_fields.py)."""
-
-    path: tuple[str | int, ...]
-    operator: str
-    value: Any
-    negated: bool = False
-
-
-@dataclass(frozen=True)
-class JsonItems(Language):
-    """The JSON texts with a list at a path of which every item, or some item, is in the part: a
-    language of JsonFields, JsonNumbers and JsonItems, whose paths begin at the item."""
-
-    path: tuple[str | int, ...]
-    every: bool
-    part: Language
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from fkdsl.engine.constraints import languages as of
+from fkdsl.engine.constraints.json_languages import JsonField, JsonItems
 from fkdsl.engine.constraints.languages import ALL_TEXTS
 from fkdsl.values.library.languages import A
 from fkdsl.values.signatures import pure
@@ -21,7 +22,7 @@ def json_field(path: Path, operator: Any, value: Any, negated: bool) -> of.Langu
     """The JSON texts with a value at a path of names of which a test is true, or false. operator:
     see JsonField; that of a length is ("length", the comparison)."""
     if operator in ("text", "as text"):
-        return of.JsonField(path, operator, value, negated)
+        return JsonField(path, operator, value, negated)
     values = value if isinstance(value, tuple) else (value,)
     if not all(map(_is_plain, values)):
         return UNKNOWN
@@ -32,17 +33,17 @@ def json_field(path: Path, operator: Any, value: Any, negated: bool) -> of.Langu
         if name == "rest":
             by, bound = values
             is_whole = isinstance(by, int) and isinstance(bound, int) and by > 0
-            return of.JsonField(path, name, (by, compared, bound), negated) if is_whole else UNKNOWN
+            return JsonField(path, name, (by, compared, bound), negated) if is_whole else UNKNOWN
         if isinstance(value, tuple) != (compared in ("in", "notin")):
             return UNKNOWN
-        return of.JsonField(path, name, (compared, value), negated)
-    return of.JsonField(path, operator, value, negated)
+        return JsonField(path, name, (compared, value), negated)
+    return JsonField(path, operator, value, negated)
 
 
 @pure(".json_items", [A, A, A], ANY)
 def json_items(path: Path, every: bool, part: of.Language) -> of.Language:
     """The JSON texts with a list at a path of which every item is in a part, or some item is."""
-    return of.JsonItems(path, every, part)
+    return JsonItems(path, every, part)
 
 
 def _is_plain(value: Any) -> bool:

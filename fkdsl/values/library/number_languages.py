@@ -15,6 +15,7 @@ from typing import Any
 
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.added_numbers import quotients
+from fkdsl.engine.constraints.json_languages import JsonNumbers
 from fkdsl.engine.constraints.language_parts import without_mistakes
 from fkdsl.engine.constraints.languages import ALL_TEXTS, NO_TEXTS
 from fkdsl.engine.constraints.python_numbers import decimals_within, with_rest
@@ -260,7 +261,7 @@ def json_numbers(
         return of.Larger(ALL_TEXTS, A_FRACTION)
     bound = -sum(v * factor for v, factor in zip(added, times, strict=True))
     terms = tuple(zip(paths, factors, strict=True))
-    return of.JsonNumbers(terms, operator, bound, products)
+    return JsonNumbers(terms, operator, bound, products)
 
 
 @pure(".ordered", [A, A], ANY)
