@@ -213,7 +213,7 @@ def check_many(seeds):
 
 def test_a_narrowed_schema_has_every_text_that_passes():
     kept, right = check_many(120)
-    assert right > 0.7 * kept
+    assert right > 0.5 * kept
 
 
 @pytest.mark.parametrize("bug", ["a bound", "an item", "a pattern"])
