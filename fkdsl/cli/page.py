@@ -17,7 +17,7 @@ from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.cli.output import check_file_target, say, tell
+from fkdsl.cli.output import check_file_target, reason, say, tell
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result
 
@@ -73,10 +73,12 @@ def check_report(args: argparse.Namespace) -> None:
 @dataclass
 class Page:
     """The page of a run in progress. trace: the file of the run, from which the page is made; None
-    where the run is resumed, in the file of --resume. result: None until the run has one."""
+    where the run is resumed, in the file of --resume. result: None until the run has one. failed:
+    whether the page could not be written, which has been said; the answer is there all the same."""
 
     trace: Path | TraceFile | None
     result: Result | None = None
+    failed: bool = False
 
 
 @contextmanager
@@ -108,5 +110,10 @@ def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
     answer = result_json(made.result) if made.result is not None else None
     data = report_data(replay, answer)
     command = shlex.join(["fkdsl", *args.given])
-    Path(args.report).write_text(page(data, command), "utf-8")
+    try:
+        Path(args.report).write_text(page(data, command), "utf-8")
+    except OSError as error:
+        made.failed = True
+        tell(f"error: cannot write {args.report}: {reason(error)}\n  = help: make room, run again")
+        return
     tell(f"{args.report}: open it in a browser")

@@ -18,14 +18,14 @@ from fkdsl.api.request import RunRequest
 from fkdsl.api.run import run
 from fkdsl.api.trace.kept import Kept, kept_trace
 from fkdsl.base.deadline import Deadline, DeadlinePassed, until
-from fkdsl.base.errors import BudgetEnded, Interrupted, PopulationDied, ProgramError
+from fkdsl.base.errors import BudgetEnded, CallError, Interrupted, PopulationDied, ProgramError
 from fkdsl.base.rendering import error_text
 from fkdsl.cli.blame import blame_text
 from fkdsl.cli.call import called_engines, called_program, called_request, called_samples
 from fkdsl.cli.check import warn
 from fkdsl.cli.formats import print_answers
 from fkdsl.cli.output import check_file_target, print_json, say, tell
-from fkdsl.cli.page import check_report, reported_page
+from fkdsl.cli.page import Page, check_report, reported_page
 from fkdsl.cli.progress import RunProgress
 from fkdsl.cli.report import died_json, line_of, result_json, result_text
 from fkdsl.cli.stats import stats_json, stats_text
@@ -58,7 +58,9 @@ def main(args: argparse.Namespace) -> int:
         progress.islands = request.known_islands
         engines = request.engines  # those of a cluster, where it computes
         hint = Hint(program, engines)
-        result, wrong = _result(args, request, progress, hint)
+        page, wrong = _page(args, request, progress, hint)
+        assert page.result is not None
+        result = page.result
         result = result if choice is None else choice.counted(result)
         notes = list(result.notes)
         hinted = not args.no_hint and choice is None and request.on is None
@@ -75,13 +77,13 @@ def main(args: argparse.Namespace) -> int:
     if wrong is not None:
         sys.stdout.flush()
         raise wrong
-    return 0
+    return CallError.exit_status if page.failed else 0
 
 
-def _result(
+def _page(
     args: argparse.Namespace, request: RunRequest, progress: RunProgress, hint: Hint
-) -> tuple[Result, ProgramError | None]:
-    """(the result, the mistakes in its queries or None)."""
+) -> tuple[Page, ProgramError | None]:
+    """(the page with the result, the mistakes in its queries or None)."""
 
     watch: Watch | None = None
     if args.watch:
@@ -109,8 +111,8 @@ def _result(
             if error.result is None:
                 raise
             page.result = error.result
-            return error.result, error
-        return page.result, None
+            return page, error
+        return page, None
 
 
 def _print_json(

@@ -1,6 +1,8 @@
 """Files that are no regular files, or far too long: refused before they are read, whatever names
 them."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -162,3 +164,22 @@ def test_a_program_on_a_pipe_is_refused_in_words():
     )
     assert done.returncode == 2
     assert "it is a pipe, not a file" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_page_that_cannot_be_written_costs_no_answer(monkeypatch, tmp_path, capsys, flags):
+    """The disk is full when the run has ended."""
+    write_text = Path.write_text
+
+    def full(self, *args, **options):
+        if self.suffix == ".html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_text(self, *args, **options)
+
+    (tmp_path / "p.fk").write_text(WHOLE)
+    monkeypatch.setattr(Path, "write_text", full)
+    page = str(tmp_path / "out.html")
+    assert main(["run", str(tmp_path / "p.fk"), "--report", page, *flags]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["finished"] if flags else "log Z" in out
+    assert f"error: cannot write {page}: No space left on device" in err
