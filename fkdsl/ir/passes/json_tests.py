@@ -51,6 +51,12 @@ class Json:
                 return ()
             case ir.Local(slot=slot) if slot == self.item:
                 return ()
+            case ir.Operate(
+                operator="index",
+                args=(of, ir.Operate(operator="neg", args=(ir.Const(value=int(back)),))),
+            ) if not isinstance(back, bool):
+                outer = self.path(of)
+                return None if outer is None else (*outer, -back)
             case ir.Operate(operator="attribute" | "index", args=(of, ir.Const(value=step))):
                 is_step = isinstance(step, str | int) and not isinstance(step, bool)
                 outer = self.path(of) if is_step else None
