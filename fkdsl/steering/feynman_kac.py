@@ -67,7 +67,7 @@ class SteeringModel:
         self._lookaheads = LookaheadCache()
         self._s0: ProgramState | None = None
         self._rounds = Rounds(engines, self.proposals)
-        self._lockstep = Lockstep(code, engines, limits, self.proposals, self._begin)
+        self._lockstep = Lockstep(code, engines, limits, self.proposals)
         drafting = self.proposals.drafting
         self._weighs_drafts = drafting is not None and drafting.weighs
         self._precompute = (

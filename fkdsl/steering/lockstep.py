@@ -24,7 +24,7 @@ that a constraint guides to their end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class ModelOfDraws:
 
 
 class Lockstep:
-    """begins: makes a RunningParticle of a stream, at the state that it is given."""
+    """A program's particles in lock step, over language models."""
 
     def __init__(
         self,
@@ -103,10 +103,9 @@ class Lockstep:
         engines: Mapping[str, CachedTransformer],
         limits: Limits,
         settings: ProposalSettings,
-        begins: Callable[[Rng, ProgramState], RunningParticle],
     ) -> None:
         self.code, self.engines, self.limits, self.settings = code, engines, limits, settings
-        self._begins, self._cache = begins, LookaheadCache()
+        self._cache = LookaheadCache()
         self._draws: dict[tuple[str, int], KindsOfDraw] = {}
         self._models: dict[str, ModelOfDraws] = {}
         self.is_on = (
@@ -154,7 +153,8 @@ class Lockstep:
     def _learn(self, draw: KindsOfDraw, rng: Rng, x: ProgramState, ref: ContextRef) -> None:
         """Has the draw that a particle stands at opened, for its kind; what fails is left for the
         one that goes alone to say."""
-        particle = self._begins(rng, x)
+        particle = RunningParticle(self.code, self.engines, rng, self.limits)
+        particle.resume(x)
         try:
             opened = OpenDraw(particle, draw.op, ref, self.settings, self._cache)
             draw.learn(x.frames[-1].slots, opened)

@@ -12,7 +12,7 @@ falls into another block, that one is read then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ MOVED = 512
 """Lists of indices that are kept on a device."""
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a draw will look at. mask: (V,) the tokens that are left, None for all. indices: those
     tokens, where they are so few that only they are read. uniform: the number by which the draw
     inverts the running sums. whole: whether it will read the whole row. blocks: numbers of blocks
@@ -83,10 +82,9 @@ def _read(wanted: Sequence[Wanted]) -> list[Sums | None]:
     if not summed:
         return [None] * len(wanted)
     masked, numbers, blocks = arrays[n_first:]
-    found: dict[int, Sums] = {}
-    for j, w in enumerate(summed):
-        found[id(w)] = masked[j].astype(np.float64)
-        w.row.keep_blocks(numbers[j].tolist(), blocks[j])
+    found = dict(zip(map(id, summed), masked.astype(np.float64), strict=True))
+    for w, numbers_of, blocks_of in zip(summed, numbers.tolist(), blocks, strict=True):
+        w.row.keep_blocks(numbers_of, blocks_of)
     return [found[id(w)] if w.mask is not None and w.indices is None else None for w in wanted]
 
 
