@@ -160,6 +160,8 @@ def print_json(data: Mapping[str, Any]) -> None:
 def check_file_target(path: str | Path, flag: str) -> None:
     """Raises CallError for a path at which no file can be written. Called before the work."""
     path = Path(path)
+    if path.suffix == ".fk":
+        raise CallError(f"{flag} {path} is named like a program", "name a file of another kind")
     if path.is_dir():
         raise CallError(f"{flag} {path} is a folder", f"name a file in it: {flag} {path / 'out'}")
     if not path.parent.is_dir():

@@ -183,3 +183,12 @@ def test_a_page_that_cannot_be_written_costs_no_answer(monkeypatch, tmp_path, ca
     out, err = capsys.readouterr()
     assert json.loads(out)["finished"] if flags else "log Z" in out
     assert f"error: cannot write {page}: No space left on device" in err
+
+
+@pytest.mark.parametrize("command", ["tune", "prefill"])
+def test_no_command_writes_over_a_program(tmp_path, capsys, command):
+    program = tmp_path / "p.fk"
+    program.write_text(WHOLE)
+    assert main([command, str(program), "-o", str(program)]) == 2
+    assert "is named like a program" in capsys.readouterr().err
+    assert program.read_text() == WHOLE
