@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.engine.constraints.json_paths import Path
 from fkdsl.engine.constraints.languages import Language
+
+if TYPE_CHECKING:
+    from fkdsl.engine.constraints.json_paths import Path
 
 
 @dataclass(frozen=True)
