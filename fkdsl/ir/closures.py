@@ -19,7 +19,10 @@ from fkdsl.values.nesting import verify_joined, verify_nesting
 from fkdsl.values.operators import OPERATORS, truth
 from fkdsl.values.signatures import BuiltinError
 from fkdsl.values.token_distributions import Product
-from fkdsl.values.values import ContextRef, Token
+from fkdsl.values.values import ContextRef, Record, Token, show_beginning
+
+SHOWN = 60
+"""Most characters of a value that a message shows."""
 
 
 def placed(error: Exception, span: Span) -> Exception:
@@ -42,7 +45,21 @@ def placed(error: Exception, span: Span) -> Exception:
             return Fault(
                 "FK402", f"this has no result: {why}", "check the values that it is given", span
             )
+        case AttributeError(name=str(method), obj=value) if _is_no_text(value, method):
+            return Fault(
+                "FK402",
+                f"{show_beginning(value, SHOWN)} is no text",
+                "compare the value with none first, or have a schema say that it is a text",
+                span,
+            )
     return error
+
+
+def _is_no_text(value: Any, method: str) -> bool:
+    """Whether a value of the program, of type any until it is used, is given where a text is
+    needed: a built-in asked it for a method that texts have."""
+    is_value = value is None or isinstance(value, bool | int | float | tuple | Record)
+    return is_value and hasattr(str, method)
 
 
 def guarded(span: Span, compute: Callable[..., Any]) -> Callable[..., Any]:
