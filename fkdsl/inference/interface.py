@@ -145,13 +145,16 @@ class Fan(Generic[S]):
     """The outcomes of the draw that a state stands at, before it is made.
 
     x: the state. p: (n,) not negative, float64 or float32: what each outcome multiplies the weight
-    by. guess: (n,) positive, None for all alike: what each promises beyond that, as far as is
-    known; exp(log_scale) times it is comparable between states (log_scale in nats). It is no part
-    of any weight. made: what the model wants to know again when an outcome is taken.
+    by; all zero where no outcome is left. log_mass: what of sum p the step that takes an outcome
+    weighs itself, and charges to the lines that refused the rest (nats). guess: (n,) positive, None
+    for all alike: what each promises beyond that, as far as is known; exp(log_scale) times it is
+    comparable between states (log_scale in nats). It is no part of any weight. made: what the model
+    wants to know again when an outcome is taken.
     """
 
     x: S
     p: Probabilities
+    log_mass: float = 0.0
     guess: Probabilities | None = None
     log_scale: float = 0.0
     made: Any = None
@@ -163,12 +166,12 @@ class ListsOutcomes(Protocol[S]):
 
     Law: for each state x with a Fan and every f, with log_g of `take` and log_G of `step`,
 
-        sum_v p(v) E[exp(log_g) f(x_t) | outcome v is taken] = E[exp(log_G) f(x_t)].
+        sum_v p(v) E[exp(log_g - log_mass) f(x_t) | v is taken] = E[exp(log_G) f(x_t)].
     """
 
     def fans(self, xp: Sequence[S]) -> list[Fan[S] | None]:
         """What the next draw of each state may give; None for a draw whose outcomes cannot be
-        listed, a continuous one, and where no outcome is left."""
+        listed, a continuous one."""
         ...
 
     def take(

@@ -14,6 +14,7 @@ The listing asks of outcomes what weighted rejection asks before it draws any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from fkdsl.proposals.completion import OWNER
 from fkdsl.proposals.lookahead import Lookahead, LookaheadCache
 from fkdsl.proposals.open_draw import OpenDraw, Request
 from fkdsl.proposals.outcomes import Outcomes
+from fkdsl.proposals.prior import ROUNDING
 from fkdsl.proposals.proposal import Choice
 from fkdsl.proposals.propose import move_past, rejection_for
 from fkdsl.proposals.refusals import with_deaths
@@ -40,11 +42,12 @@ from fkdsl.values.faults import Fault, NeedRows
 
 
 class Listed(NamedTuple):
-    """What a draw may give. tilt: what it promises, None where nothing looks ahead. refused: the
-    probability that each line has refused."""
+    """What a draw may give. tilt: what it promises, None where nothing looks ahead. log_mass: of
+    what is left, nats; refused: the probability that each line has refused."""
 
     outcomes: Outcomes
     tilt: Tilt | None
+    log_mass: float
     refused: Masses
 
 
@@ -91,10 +94,12 @@ class ListingStep(ParticleStep):
         tilt = draw.tilt(outcomes)
         p, refused = self._living(draw, outcomes)
         held = self.particle.guesses.get(OWNER, 0.0)
-        made = Listed(outcomes, tilt, refused)
+        mass = float(p.sum(dtype=np.float64))
+        log_mass = math.log(mass) if 0.0 < mass < 1.0 - ROUNDING else 0.0
+        made = Listed(outcomes, tilt, log_mass, refused)
         if tilt is None:
-            return Fan(self.x, p, None, -held, made)
-        return Fan(self.x, p, tilt.h, tilt.log_scale - held, made)
+            return Fan(self.x, p, log_mass, None, -held, made)
+        return Fan(self.x, p, log_mass, tilt.h, tilt.log_scale - held, made)
 
     def _living(self, draw: OpenDraw, outcomes: Outcomes) -> tuple[Floats, Masses]:
         """The outcomes' probabilities, less those that were asked about and die, and what each line
@@ -122,8 +127,9 @@ class ListingStep(ParticleStep):
 
 
 class TakingStep(ParticleStep):
-    """A step whose first draw gives outcome i of what was listed of it. The draw itself weighs
-    nothing but for what a surrogate promises: p(i) is the particle's before."""
+    """A step whose first draw gives outcome i of what was listed of it. The draw weighs the mass of
+    what was left, as one that is made does, and what a surrogate promises: p(i) over that mass is
+    the particle's before."""
 
     def __init__(
         self,
@@ -141,7 +147,7 @@ class TakingStep(ParticleStep):
     def _open(self, draw: Draw) -> OpenDraw:
         opened = super()._open(draw)
         if self._given is not None:  # so it needs no row
-            opened.choice = Choice(self._i, 0.0, refused=self._given.refused)
+            opened.choice = Choice(self._i, self._given.log_mass, refused=self._given.refused)
         return opened
 
     def make(self, draw: OpenDraw) -> None:

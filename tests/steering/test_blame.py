@@ -104,14 +104,16 @@ def test_steers_deaths_are_counted_before_the_population_is_reduced():
     assert blame.deaths + blame.lines[0].passed == 300
 
 
-def test_the_mass_of_a_mask_is_shared_by_what_each_condition_refuses():
+@pytest.mark.parametrize("method", ["exact", "dpf"])
+def test_the_mass_of_a_mask_is_shared_by_what_each_condition_refuses(method):
     body = ["t ~ lm", 'condition t != "b"', 'condition t != "c" and t != "b"', "return t"]
-    first, second = blame_of(program(body)).lines
+    first, second = blame_of(program(body), method).lines
     assert first.log_weight == pytest.approx(math.log(0.5) * 0.6, abs=1e-12)
     assert second.log_weight == pytest.approx(math.log(0.5) * 0.4, abs=1e-12)
 
 
-def test_the_mass_of_trials_is_shared_by_where_the_outcomes_died():
+@pytest.mark.parametrize("method", ["exact", "dpf"])
+def test_the_mass_of_trials_is_shared_by_where_the_outcomes_died(method):
     body = [
         "t ~ lm",
         'condition lm.text != "b"',
@@ -120,11 +122,12 @@ def test_the_mass_of_trials_is_shared_by_where_the_outcomes_died():
         "return t",
     ]
     table = '"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1'
-    found = [line.log_weight for line in blame_of(program(body, table)).lines]
+    found = [line.log_weight for line in blame_of(program(body, table), method).lines]
     assert found == pytest.approx([math.log(0.4) * x / 0.6 for x in (0.3, 0.2, 0.1)], abs=1e-12)
 
 
-def test_the_mass_of_an_automaton_is_shared_by_the_conditions_on_the_text():
+@pytest.mark.parametrize("method", ["exact", "dpf"])
+def test_the_mass_of_an_automaton_is_shared_by_the_conditions_on_the_text(method):
     """Of the first token "b" is refused by the first condition, "c" by the second, and the last by
     both alone."""
     body = [
@@ -133,10 +136,10 @@ def test_the_mass_of_an_automaton_is_shared_by_the_conditions_on_the_text():
         "s ~ text(lm, max_tokens=0)",
         "return s",
     ]
-    one = blame_of(program(body)).lines
+    one = blame_of(program(body), method).lines
     assert [line.log_weight for line in one] == pytest.approx([math.log(0.7)], abs=1e-12)
     body[2:3] = ['condition not starts_with(s, "c")']
-    first, second = blame_of(program(body)).lines
+    first, second = blame_of(program(body), method).lines
     assert first.log_weight == pytest.approx(math.log(0.5) * 0.6, abs=1e-12)
     assert second.log_weight == pytest.approx(math.log(0.5) * 0.4, abs=1e-12)
 

@@ -114,7 +114,7 @@ def _children(model: FeynmanKac[S], rng: Rng, step: Step[S], t: int, N: int) -> 
         fan = fans.get(i)
         w = float(lw[i]) + kept.log_factor
         if fan is not None:
-            w += math.log(float(fan.p[kept.outcome]))
+            w += math.log(float(fan.p[kept.outcome])) - fan.log_mass
         elif i in fans:
             w -= math.log(len(scored[kept.particle].scores))
         children.append(Child(A[i], child(x[i], t, copies[i]), fan, kept.outcome, w))

@@ -47,9 +47,9 @@ def reduce_outcomes(rng: Rng, scored: Sequence[Scored], N: int) -> list[Kept]:
     if top == -math.inf:
         return []
     scales = [math.exp(s.log_scale - top) for s in scored]
-    positive = [np.flatnonzero(s.scores) for s in scored]
-    if sum(map(len, positive)) <= N:
-        return [Kept(k, i, 0.0) for k, found in enumerate(positive) for i in found.tolist()]
+    if sum(np.count_nonzero(s.scores) for s in scored) <= N:
+        positive = [np.flatnonzero(s.scores).tolist() for s in scored]
+        return [Kept(k, i, 0.0) for k, found in enumerate(positive) for i in found]
     # Only what can be certain, and what the pass comes to, is looked at outcome by outcome.
     masses = np.array([scale * _sum(s.scores) for s, scale in zip(scored, scales, strict=True)])
     certain = _certain(_largest(scored, scales, N), masses, N)
