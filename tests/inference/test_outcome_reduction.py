@@ -2,6 +2,7 @@
 of its one uniform."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,3 +75,18 @@ def test_a_vocabulary_of_outcomes_keeps_the_heavy_ones_for_certain():
 def test_nothing_is_kept_where_nothing_has_a_score():
     assert reduce_outcomes(KeyedRng(1), [Scored(np.zeros(3), 0.0)], 2) == []
     assert reduce_outcomes(KeyedRng(1), [], 2) == []
+
+
+def test_no_more_than_a_few_rows_are_held_beside_the_scores():
+    scores = np.random.default_rng(1).gamma(0.05, size=20_000).astype(np.float32)
+    scores[5] = scores.sum()
+    scored = [Scored(scores, -0.01 * k) for k in range(64)]
+    tracemalloc.start()
+    try:
+        kept = reduce_outcomes(KeyedRng(1), scored, 200)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert any(k.log_factor == 0.0 for k in kept)
+    assert any(k.log_factor > 0.0 for k in kept)
+    assert peak < 6 * 8 * len(scores)

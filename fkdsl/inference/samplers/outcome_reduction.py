@@ -53,13 +53,11 @@ def reduce_outcomes(rng: Rng, scored: Sequence[Scored], N: int) -> list[Kept]:
     # Only what can be certain, and what the pass comes to, is looked at outcome by outcome.
     masses = np.array([scale * _sum(s.scores) for s, scale in zip(scored, scales, strict=True)])
     certain = _certain(_largest(scored, scales, N), masses, N)
-    rests = [s.scores for s in scored]
-    for k, outcomes in _by_particle(certain).items():
-        rests[k] = rests[k].copy()
-        rests[k][outcomes] = 0.0
-        masses[k] = scales[k] * _sum(rests[k])
+    rest = _Rest(scored, _by_particle(certain))
+    for k in rest.certain:
+        masses[k] = scales[k] * _sum(rest.scores(k))
     kept = [Kept(k, i, 0.0) for k, i, _ in certain]
-    kept += _pass(rng, rests, scales, masses, N - len(certain))
+    kept += _pass(rng, rest, scales, masses, N - len(certain))
     return sorted(kept)
 
 
@@ -71,18 +69,39 @@ def _sum(scores: Probabilities) -> float:
     return float(scores.sum(dtype=np.float64))
 
 
+class _Rest:
+    """The outcomes that are not certain, of one particle at a time: rows are long, and particles
+    many. certain: by particle."""
+
+    def __init__(self, scored: Sequence[Scored], certain: dict[int, list[int]]) -> None:
+        self.certain, self._scored = certain, scored
+
+    def scores(self, k: int) -> Probabilities:
+        """(n,) the scores of particle k, zero for those that are certain."""
+        scores = self._scored[k].scores
+        if k in self.certain:
+            scores = scores.copy()
+            scores[self.certain[k]] = 0.0
+        return scores
+
+
 def _largest(scored: Sequence[Scored], scales: Sequence[float], N: int) -> list[Weighed]:
-    """At least the N largest scores of all, the largest first."""
-    found: list[Weighed] = []
+    """The N largest positive scores of all, the largest first."""
+    values, ks, js = np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for k, (s, scale) in enumerate(zip(scored, scales, strict=True)):
-        scores = s.scores
-        if len(scores) > N:
-            at = np.argpartition(scores, len(scores) - N)[len(scores) - N :]
-        else:
-            at = np.arange(len(scores))
-        values = (scale * scores[at].astype(np.float64)).tolist()
-        found += [(k, i, v) for i, v in zip(at.tolist(), values, strict=True) if v > 0.0]
-    return sorted(found, key=lambda item: (-item[2], item[0], item[1]))
+        at = _top(s.scores, N)
+        values = np.append(values, scale * s.scores[at].astype(np.float64))
+        ks, js = np.append(ks, np.full(len(at), k)), np.append(js, at)
+        best = _top(values, N)
+        values, ks, js = values[best], ks[best], js[best]
+    found = zip(ks.tolist(), js.tolist(), values.tolist(), strict=True)
+    return sorted((w for w in found if w[2] > 0.0), key=lambda w: (-w[2], w[0], w[1]))
+
+
+def _top(scores: Probabilities, N: int) -> NDArray[np.intp]:
+    """Where the N largest of some scores are, in any order; all of fewer."""
+    n = len(scores)
+    return np.argpartition(scores, n - N)[n - N :] if n > N else np.arange(n)
 
 
 def _certain(largest: Sequence[Weighed], masses: Floats, N: int) -> list[Weighed]:
@@ -104,9 +123,7 @@ def _by_particle(certain: Sequence[Weighed]) -> dict[int, list[int]]:
     return outcomes
 
 
-def _pass(
-    rng: Rng, rests: Sequence[Probabilities], scales: Sequence[float], masses: Floats, count: int
-) -> list[Kept]:
+def _pass(rng: Rng, rest: _Rest, scales: Sequence[float], masses: Floats, count: int) -> list[Kept]:
     """`count` outcomes, each with probability S_j / spacing: one uniform, shifted through the
     scores laid end to end. masses: (n,) of the particles, on the common scale."""
     ends = np.cumsum(masses)
@@ -115,20 +132,21 @@ def _pass(
         return []
     U = rng.uniform()
     kept: list[Kept] = []
-    running: dict[int, NDArray[np.float64]] = {}
+    scores: Probabilities = np.zeros(0)
+    at, sums = -1, scores
     for n in range(count):
         k = _first(U, ends / spacing - n)
         while masses[k] <= 0.0:  # rounding, at the end of the line
             k -= 1
-        if k not in running:
-            running[k] = np.cumsum(rests[k], dtype=np.float64)
-        sums = running[k]
+        if k != at:
+            at, scores = k, rest.scores(k)
+            sums = scores.cumsum(dtype=np.float64)
         # A particle's own running sums end at its mass exactly.
         before = float(ends[k] - masses[k])
         i = _first(U, (before + sums * (masses[k] / sums[-1])) / spacing - n)
-        while rests[k][i] <= 0.0:
+        while scores[i] <= 0.0:
             i -= 1
-        score = scales[k] * float(rests[k][i])
+        score = scales[k] * float(scores[i])
         kept.append(Kept(k, i, math.log(spacing) - math.log(score)))
     return kept
 
