@@ -14,7 +14,7 @@ from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.language_charsets import weaker_form_reasons
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.build import Environment, build
-from fkdsl.ir.effects import bound, renumbered
+from fkdsl.ir.effects import bound, renumbered, subexpressions
 from fkdsl.ir.passes.inline import inlined
 from fkdsl.ir.passes.regular import language_of
 from fkdsl.steering.feynman_kac import SteeringModel
@@ -257,6 +257,26 @@ def assert_wider(form, texts, is_exact_for, fewest):
 @pytest.mark.parametrize("form", WIDER)
 def test_a_language_that_is_not_exact_is_wider(form):
     assert_wider(form, TEXTS, lambda s: set(s) <= set("ab"), 5)
+
+
+MANY = [
+    "len(words(s)) + int(s[0]) == int(words(s)[0]) * int(words(s)[1])",
+    'int(words(s)[0]) + int(words(s)[1]) == find("ab", s[0])',
+    "s[0] + s[1] == s[2] + s[3]",
+]
+"""Forms with several characters and numbers, each of which could be taken to be each of many."""
+
+
+@pytest.mark.parametrize("form", MANY)
+def test_only_one_character_or_number_is_taken_to_be_each_of_many(form):
+    test, program = Condition.read(form)
+    language = language_of(inlined(program, test), 0)
+    calls = [e for e in subexpressions(language) if isinstance(e, ir.Builtin)]
+    in_turn = [e for e in calls if e.name == ".one_of"]
+    for e in in_turn:
+        inside = {c.name for c in subexpressions(e.args) if isinstance(c, ir.Builtin)}
+        assert inside.isdisjoint({".one_of", ".readable"})
+    assert_wider(form, TEXTS, lambda s: False, -1)
 
 
 OF_NUMBERS = [

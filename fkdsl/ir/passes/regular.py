@@ -94,12 +94,25 @@ def _language(test: ir.Expr, text: int) -> ir.Expr | None:
     return (
         _simple(test, text)
         or view_language(test, text, _language)
-        or same_character(test, text, _language)
-        or same_number(test, text, _language)
+        or same_character(test, text, _told)
+        or same_number(test, text, _told)
         or three_numbers(test, text)
         or summed_numbers(test, text)
         or _readable(test, text)
     )
+
+
+def _told(test: ir.Expr, text: int) -> ir.Expr | None:
+    """`_language` for what takes a character or number to be each of many in turn: not where it
+    says no more than that what the test looks at is there, which would stand there once for each
+    in vain, and not where it takes another one in turn, since their numbers multiply."""
+    language = _language(test, text)
+    parts = () if language is None else subexpressions(language)
+    return None if any(_calls(part, ".readable", ".one_of") for part in parts) else language
+
+
+def _calls(e: ir.Expr, *names: str) -> bool:
+    return isinstance(e, ir.Builtin) and e.name in names
 
 
 def _readable(test: ir.Expr, text: int) -> ir.Expr | None:
@@ -193,7 +206,7 @@ def _and(span: Span, parts: Sequence[ir.Expr | None]) -> ir.Expr | None:
 
 
 def _is_fixed(language: ir.Expr) -> bool:
-    return isinstance(language, ir.Builtin) and language.name == ".when"
+    return _calls(language, ".when")
 
 
 def complement(language: ir.Expr | None) -> ir.Expr | None:
