@@ -90,3 +90,10 @@ def test_no_more_than_a_few_rows_are_held_beside_the_scores():
     assert any(k.log_factor == 0.0 for k in kept)
     assert any(k.log_factor > 0.0 for k in kept)
     assert peak < 6 * 8 * len(scores)
+
+
+def test_scores_near_the_smallest_float_are_kept_at_their_inverse():
+    scored = [Scored(np.ones(1), 0.0), Scored(np.full(20, 0.05), -743.0)]
+    _, (k, _, log_factor) = reduce_outcomes(KeyedRng(1), scored, 2)
+    assert k == 1
+    assert log_factor == pytest.approx(math.log(20), abs=0.5)  # such floats have few digits

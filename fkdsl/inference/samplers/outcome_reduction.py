@@ -46,7 +46,8 @@ def reduce_outcomes(rng: Rng, scored: Sequence[Scored], N: int) -> list[Kept]:
     top = max((s.log_scale for s in scored if s.scores.any()), default=-math.inf)
     if top == -math.inf:
         return []
-    scales = [math.exp(s.log_scale - top) for s in scored]
+    log_scales = [s.log_scale - top for s in scored]
+    scales = [math.exp(x) for x in log_scales]
     if sum(np.count_nonzero(s.scores) for s in scored) <= N:
         positive = [np.flatnonzero(s.scores).tolist() for s in scored]
         return [Kept(k, i, 0.0) for k, found in enumerate(positive) for i in found]
@@ -57,7 +58,7 @@ def reduce_outcomes(rng: Rng, scored: Sequence[Scored], N: int) -> list[Kept]:
     for k in rest.certain:
         masses[k] = scales[k] * _sum(rest.scores(k))
     kept = [Kept(k, i, 0.0) for k, i, _ in certain]
-    kept += _pass(rng, rest, scales, masses, N - len(certain))
+    kept += _pass(rng, rest, log_scales, masses, N - len(certain))
     return sorted(kept)
 
 
@@ -123,7 +124,9 @@ def _by_particle(certain: Sequence[Weighed]) -> dict[int, list[int]]:
     return outcomes
 
 
-def _pass(rng: Rng, rest: _Rest, scales: Sequence[float], masses: Floats, count: int) -> list[Kept]:
+def _pass(
+    rng: Rng, rest: _Rest, log_scales: Sequence[float], masses: Floats, count: int
+) -> list[Kept]:
     """`count` outcomes, each with probability S_j / spacing: one uniform, shifted through the
     scores laid end to end. masses: (n,) of the particles, on the common scale."""
     ends = np.cumsum(masses)
@@ -146,8 +149,8 @@ def _pass(rng: Rng, rest: _Rest, scales: Sequence[float], masses: Floats, count:
         i = _first(U, (before + sums * (masses[k] / sums[-1])) / spacing - n)
         while scores[i] <= 0.0:
             i -= 1
-        score = scales[k] * float(scores[i])
-        kept.append(Kept(k, i, math.log(spacing) - math.log(score)))
+        log_score = log_scales[k] + math.log(float(scores[i]))  # the score itself may be 0
+        kept.append(Kept(k, i, math.log(spacing) - log_score))
     return kept
 
 
