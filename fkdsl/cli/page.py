@@ -62,11 +62,11 @@ def check_report(args: argparse.Namespace) -> None:
                 "a page follows particles within their island, and exchanged islands mix",
                 "leave --report or --exchange out",
             )
-        check_file_target(args.report, "--report")
         own = [args.file, getattr(args, "trace", None), getattr(args, "resume", None)]
         if Path(args.report).resolve() in {Path(p).resolve() for p in own if p}:
             raise CallError(f"--report {args.report} is a file of this run", "name another file")
         _check_page(args.report, "--report")
+        check_file_target(args.report, "--report")
         vega_bundle()
 
 

@@ -139,18 +139,23 @@ def equal_particles(program: Any, model: Any, cell: Cell, surrogate: Any) -> int
     """With how many particles `none` forwards as many tokens as auto, or dpf as many as `none`, by
     runs of other seeds."""
     name, way, particles = cell
-    few, many = ("none", "auto") if way == "equal" else (way, "none")
-    tokens = {
-        each: sum(
-            run(program, model, (name, each, particles), 20_000 + seed, surrogate).tokens
+
+    def tokens(each: str, n: int) -> int:
+        runs = [
+            run(program, model, (name, each, n), 20_000 + seed, surrogate)
             for seed in range(EQUAL_SEEDS)
-        )
-        for each in (few, many)
-    }
-    if not all(tokens.values()):
-        return particles
-    found = round(particles * tokens[many] / tokens[few])
-    return max(particles, found) if way == "equal" else max(2, min(particles, found))
+        ]
+        return sum(one.tokens for one in runs) if all(one.tokens for one in runs) else 0
+
+    of_none = tokens("none", particles)
+    if way == "equal":
+        of_auto = tokens("auto", particles)
+        more = of_none and of_auto
+        return max(particles, round(particles * of_auto / of_none)) if more else particles
+    few = particles  # the prompt is in every run, so tokens are not in proportion to particles
+    while of_none and few > 2 and tokens(way, few) > of_none:
+        few -= 1
+    return few
 
 
 def runs_of(
