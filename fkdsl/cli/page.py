@@ -17,6 +17,7 @@ from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, PopulationDied
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.base.rendering import error_text
 from fkdsl.cli.output import check_file_target, reason, say, tell
 from fkdsl.cli.report import result_json
 from fkdsl.inference.result import Result
@@ -114,6 +115,7 @@ def _write(args: argparse.Namespace, request: RunRequest, made: Page) -> None:
         Path(args.report).write_text(page(data, command), "utf-8")
     except OSError as error:
         made.failed = True
-        tell(f"error: cannot write {args.report}: {reason(error)}\n  = help: make room, run again")
+        what = f"error: cannot write {args.report}: {reason(error)}"
+        tell(error_text(what, help="make room, run again"))
         return
     tell(f"{args.report}: open it in a browser")
