@@ -10,7 +10,7 @@ import fkdsl
 from fkdsl.base.spans import Source
 from fkdsl.language.formatting.formatter import format_text
 from fkdsl.models.registry import load_model
-from tests.test_docs import ROOT, blocks, commands
+from tests.test_docs import ROOT, blocks, commands, write_files
 
 
 def test_the_program_of_the_start_page_is_the_template_with_one_condition_changed():
@@ -64,18 +64,21 @@ KEEPS = {
     "judge.fk": lambda v: v != "",
     "both.fk": lambda v: v != "",
     "either.fk": lambda v: v != "",
+    "extract.fk": lambda v: (v["supplier"], v["amount"]) == ("Meyer & Sons", 120),
 }
 """What the answers of a program of the cookbook have, said in Python."""
 
 
 @pytest.mark.smollm2
-def test_the_programs_of_the_cookbook_give_what_they_promise():
+def test_the_programs_of_the_cookbook_give_what_they_promise(tmp_path):
     page = ROOT / "docs/cookbook.md"
+    write_files(page, tmp_path)
     named = {block.info: block.text for block in blocks(page, "fk")}
     run = {command.split()[2] for command, _ in commands(page)}
     assert set(named) - run == {*KEEPS, "own_model.fk", "my_notes.fk"}
     model = load_model("smollm2")
     for name, keeps in KEEPS.items():
-        answers = fkdsl.parse(named[name]).run(model=model, particles=8).posterior
+        program = fkdsl.parse(named[name], folder=tmp_path)
+        answers = program.run(model=model, particles=8).posterior
         assert answers, name
         assert all(keeps(answer.value) for answer in answers if answer.probability > 0), name
