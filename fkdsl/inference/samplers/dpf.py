@@ -71,22 +71,22 @@ def _step(
     N: int,
     observer: MoveObserver[S] | None,
 ) -> Step[S]:
+    """The population after step t. Children with a fan take its outcome, and those without draw."""
     children = _children(model, rng, step, t, N)
     states = [c.particle.state for c in children]
     lw = np.array([c.log_weight for c in children], dtype=np.float64)
-    taken = [i for i, c in enumerate(children) if c.fan is not None]
-    drawn = [i for i, c in enumerate(children) if c.fan is None and not model.finished(states[i])]
-    for moving, draws in ((taken, False), (drawn, True)):
+    chosen = {i: (c.fan, c.outcome) for i, c in enumerate(children) if c.fan is not None}
+    drawing = [i for i, x in enumerate(states) if i not in chosen and not model.finished(x)]
+    for moving in (list(chosen), drawing):
         if not moving:
             continue
         rngs = [stream(rng, children[i].particle.lineage, t) for i in moving]
         before = [states[i] for i in moving]
-        if draws:
+        if moving is drawing:
             after, log_G = model.step(rngs, before)
         else:
             assert isinstance(model, ListsOutcomes)
-            pairs = [(fan, c.outcome) for i in moving if (fan := (c := children[i]).fan)]
-            after, log_G = model.take(rngs, pairs)
+            after, log_G = model.take(rngs, list(chosen.values()))
         if observer is not None:
             observer.moved(t, before, after, lw[moving])
         lw[moving] += check_log_weights(log_G)
