@@ -31,7 +31,7 @@ def ended_at_once(seconds=SHORT):
     began = time.thread_time()
     with pytest.raises(DeadlinePassed), until(Deadline(seconds)):
         yield
-    assert time.thread_time() - began < 1.0
+    assert time.thread_time() - began < 3.0
 
 
 LONG = "Él vio. La casa " * 300_000
