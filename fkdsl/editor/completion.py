@@ -19,10 +19,10 @@ from fkdsl.editor.words import ATTRIBUTES, FIELDS, FIGURES, TYPES, WORDS
 from fkdsl.inference.methods import METHODS
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.declarations import show_default
-from fkdsl.language.check.queries import QUANTILES
+from fkdsl.language.check.queries import MEANS, QUANTILES
 from fkdsl.language.check.scopes import World
 from fkdsl.language.check.tests import FIGURES as FIGURE_NAMES
-from fkdsl.language.check.tests import MEANS, SUPPORT
+from fkdsl.language.check.tests import SUPPORT
 from fkdsl.models.registry import ALIASES, SHIPPED
 from fkdsl.models.runtimes import RUNTIMES
 from fkdsl.retrieval.spec import ENGINES, RANKINGS
@@ -330,7 +330,7 @@ def _expression(analysis: Analysis, here: Cursor) -> Iterator[Item]:
         names = (*MEANS, *FIGURE_NAMES, SUPPORT, "value")
         yield from (Item(n, "figure", doc=FIGURES[n], rank=1) for n in names)
     elif here.first == "query":
-        names = ("value", *sorted(QUANTILES))
+        names = ("value", *MEANS, *sorted(QUANTILES))
         yield from (Item(n, "figure", doc=FIGURES[n], rank=1) for n in names)
     else:
         yield from _variables(analysis, here)

@@ -19,9 +19,9 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.language.check.checker import BUILT_INS
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.expressions import ATTRIBUTES
-from fkdsl.language.check.queries import QUANTILES
+from fkdsl.language.check.queries import MEANS, QUANTILES
 from fkdsl.language.check.scopes import WEIGHING
-from fkdsl.language.check.tests import FIGURES, MEANS, SUPPORT
+from fkdsl.language.check.tests import FIGURES, SUPPORT
 from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS
 from fkdsl.report.highlight import CONSTANTS
 from fkdsl.values.signatures import TABLE

@@ -103,7 +103,7 @@ CODES: dict[str, str] = {
     "FK345": "a query that is no number",
     "FK346": "a query or test is declared twice",
     "FK347": "a query that asks a model",
-    "FK348": "a quantile that does not stand alone",
+    "FK348": "a figure of a query that does not stand alone",
     "FK349": "a test's setting",
     # while it runs
     "FK401": "division by zero",

@@ -18,7 +18,8 @@ from typing import Any
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 from fkdsl.language.check.checker import Checked
-from fkdsl.language.check.tests import FIGURES, MEANS, SUPPORT
+from fkdsl.language.check.queries import MEANS
+from fkdsl.language.check.tests import FIGURES, SUPPORT
 from fkdsl.language.lower.lower import lower_functions
 from fkdsl.language.queries import VALUE, over
 from fkdsl.language.syntax import tree

@@ -14,7 +14,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.language.check.checker import MAX_FRAMES, Checked
-from fkdsl.language.check.queries import check_queries, quantile_of
+from fkdsl.language.check.queries import check_queries, mean_of, quantile_of
 from fkdsl.language.check.report import Report
 from fkdsl.language.check.scopes import World
 from fkdsl.language.lower.lower import lower_functions
@@ -92,9 +92,10 @@ def world_of(checked: Checked, report: Report) -> World:
 
 
 def _query(q: tree.Query, checked: Checked) -> Query:
-    quantile = quantile_of(q.value, checked.functions.keys() | checked.externs.keys())
+    functions = checked.functions.keys() | checked.externs.keys()
+    quantile = quantile_of(q.value, functions)
     if quantile is None:
-        return Query(q.name, q.value)
+        return Query(q.name, mean_of(q.value, functions)[0])
     return Query(q.name, quantile.of, quantile.level)
 
 

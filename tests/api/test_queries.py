@@ -94,6 +94,18 @@ def test_extern_functions_may_be_asked(tmp_path):
         fkdsl.parse(text, folder=tmp_path).exact()
 
 
+def test_P_and_E_say_what_a_query_is_anyway():
+    asked = {
+        "p": 'value == "00"',
+        "P": 'P(value == "00")',
+        "e": "ones(value)",
+        "E": "E(ones(value))",
+    }
+    found = fkdsl.parse(BITS).exact(queries=asked).queries
+    assert found["P"] == found["p"]
+    assert found["E"] == found["e"]
+
+
 def test_a_median_of_the_files_own_is_a_function():
     text = BITS.replace("def ones", "def median(n: int) -> int:\n    return n + 10\n\ndef ones")
     assert abs(fkdsl.parse(text).exact().queries["middle"].mean - 10.94) <= 1e-12

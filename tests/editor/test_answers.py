@@ -18,9 +18,9 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.ir import guides
 from fkdsl.language.check import expressions
 from fkdsl.language.check.context_operations import OPERATIONS
-from fkdsl.language.check.queries import QUANTILES
+from fkdsl.language.check.queries import MEANS, QUANTILES
 from fkdsl.language.check.tests import FIGURES as FIGURE_NAMES
-from fkdsl.language.check.tests import MEANS, SUPPORT
+from fkdsl.language.check.tests import SUPPORT
 from fkdsl.language.codes import CODES
 from fkdsl.language.syntax.lexer import DECLARATIONS, KEYWORDS, WITHIN
 from fkdsl.values.types import NAMED_TYPES

@@ -11,8 +11,10 @@ from fkdsl.language.check.report import Report, a
 from fkdsl.language.check.scopes import Scope, Variable, World
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import walk
-from fkdsl.values.types import FLOAT, Type, accepts
+from fkdsl.values.types import BOOL, FLOAT, Type, accepts
 
+MEANS: dict[str, Type] = {"P": BOOL, "E": FLOAT}
+"""What stands inside P(...) and E(...)."""
 QUANTILES = {"quantile", "median"}
 """What a query may ask for besides a mean."""
 
@@ -42,6 +44,17 @@ def quantile_of(e: tree.Expr, functions: Set[str]) -> Quantile | None:
     return None
 
 
+def mean_of(e: tree.Expr, functions: Set[str]) -> tuple[tree.Expr, str]:
+    """(x, "E") of `E(x)` and (x, "P") of `P(x)`, which say of a query what is its meaning anyway;
+    else (e, ""). The file's functions of these names go first."""
+    match e:
+        case tree.Call(function=tree.Name(name="E" | "P" as name), args=(of,), keywords=()) if (
+            name not in functions
+        ):
+            return of, name
+    return e, ""
+
+
 def check_queries(
     world: World,
     queries: Iterable[tree.Query],
@@ -63,14 +76,21 @@ def check_queries(
         seen.setdefault(q.name, q)
         functions = world.functions.keys() | world.externs.keys()
         quantile = quantile_of(q.value, functions)
-        expression = q.value if quantile is None else quantile.of
-        if not asks_no_model(world.report, expression, asks_model) or not _no_quantile(
+        mean, mean_name = mean_of(q.value, functions)
+        expression = mean if quantile is None else quantile.of
+        if not asks_no_model(world.report, expression, asks_model) or not _no_figure(
             world.report, expression, functions
         ):
             continue
         scope = Scope({"value": Variable("value", value, q.span, "a result")})
         actual = Expressions(world, scope).type_of(expression)
-        if not accepts(FLOAT, actual):
+        if mean_name == "P" and not accepts(BOOL, actual):
+            world.report.error(
+                "FK345", f"inside `P` stands a truth value, not {a(actual)}", expression.span,
+                f"this is `{actual}`",
+                "write an event, `P(len(value) > 5)`, or `E(...)` for a mean",
+            )  # fmt: skip
+        elif not accepts(FLOAT, actual):
             world.report.error(
                 "FK345", f"a query is a number or a truth value, not {a(actual)}", expression.span,
                 f"this is `{actual}`",
@@ -78,17 +98,23 @@ def check_queries(
             )  # fmt: skip
 
 
-def _no_quantile(report: Report, e: tree.Expr, functions: Set[str]) -> bool:
-    calls = [
-        n for n in walk(e) if isinstance(n, tree.Call) and n.function.name in QUANTILES - functions
-    ]
+def _no_figure(report: Report, e: tree.Expr, functions: Set[str]) -> bool:
+    """Whether nothing inside a query is a figure of the whole posterior; reports what is."""
+    figures = (QUANTILES | MEANS.keys()) - functions
+    calls = [n for n in walk(e) if isinstance(n, tree.Call) and n.function.name in figures]
     for call in calls:
+        name = call.function.name
+        quantile = name in QUANTILES
         report.error(
-            "FK348", f"`{call.function.name}` stands alone in a query, over a number and a level",
+            "FK348",
+            f"`{name}` stands alone in a query, over "
+            + ("a number and a level" if quantile else "one expression"),
             call.span,
-            "not a quantile of the posterior",
-            "write `query q = quantile(len(value), 0.9)`, or `median(len(value))`",
-        )  # fmt: skip
+            "not the whole query",
+            "write `query q = quantile(len(value), 0.9)`, or `median(len(value))`"
+            if quantile
+            else "write a query for each: `query q = P(len(value) > 5)`, or `E(len(value))`",
+        )
     return not calls
 
 

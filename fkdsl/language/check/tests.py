@@ -8,15 +8,13 @@ from collections.abc import Iterable, Set
 from fkdsl.language.check.calls import Calls
 from fkdsl.language.check.constants import check_value, is_constant
 from fkdsl.language.check.expressions import Expressions
-from fkdsl.language.check.queries import asks_no_model
+from fkdsl.language.check.queries import MEANS, asks_no_model
 from fkdsl.language.check.report import a, did_you_mean, listed
 from fkdsl.language.check.scopes import Scope, World
 from fkdsl.language.syntax import edits, tree
 from fkdsl.language.syntax.tree_walk import reads
 from fkdsl.values.types import ANY, BOOL, FLOAT, List, Type, accepts
 
-MEANS: dict[str, Type] = {"P": BOOL, "E": FLOAT}
-"""What stands inside P(...) and E(...)."""
 FIGURES = ("Z", "log_Z")
 SUPPORT = "support"
 

@@ -18,9 +18,9 @@ from fkdsl.inference.methods import METHODS
 from fkdsl.language.check.checker import Survey
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.expressions import ATTRIBUTES
-from fkdsl.language.check.queries import QUANTILES
+from fkdsl.language.check.queries import MEANS, QUANTILES
 from fkdsl.language.check.scopes import World
-from fkdsl.language.check.tests import FIGURES, MEANS, SUPPORT
+from fkdsl.language.check.tests import FIGURES, SUPPORT
 from fkdsl.language.navigation.symbols import Index, Occurrence, Symbol
 from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.lexer import Lexer

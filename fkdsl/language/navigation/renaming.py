@@ -16,8 +16,8 @@ from fkdsl.base.diagnostics import Edit
 from fkdsl.base.errors import CallError
 from fkdsl.language.check.checker import Survey
 from fkdsl.language.check.context_operations import OPERATIONS
-from fkdsl.language.check.queries import QUANTILES
-from fkdsl.language.check.tests import FIGURES, MEANS, SUPPORT
+from fkdsl.language.check.queries import MEANS, QUANTILES
+from fkdsl.language.check.tests import FIGURES, SUPPORT
 from fkdsl.language.navigation.symbols import DECLARED, Index, Symbol
 from fkdsl.language.syntax.lexer import KEYWORDS
 from fkdsl.values.signatures import TABLE
