@@ -106,7 +106,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "text": Operation(
         (
-            Parameter("lm", CONTEXT),
+            Parameter("lm", OneOf((CONTEXT, Dist(TOKEN)))),
             Parameter("until", OneOf((STR, List(STR))), ""),
             Parameter("max_tokens", INT, 256),
             Parameter("closed", BOOL, False),
@@ -116,7 +116,7 @@ OPERATIONS: dict[str, Operation] = {
         appends=True,
         doc="The model's text up to `until` (a stop, or a list of stops), which is not part of it, "
         'or the end, or max_tokens tokens; "" of a finished context. closed: it must be a stop or '
-        "the end that ends it, not max_tokens.",
+        "the end that ends it, not max_tokens. lm: a context, or a product, power or mixture.",
     ),
     "word": Operation(
         (Parameter("lm", CONTEXT), Parameter("max_tokens", INT, 16)),

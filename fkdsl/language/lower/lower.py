@@ -18,6 +18,10 @@ from fkdsl.language.check.constants import BINARY
 from fkdsl.language.lower.expressions import ExpressionLowering
 from fkdsl.language.lower.prelude import prelude
 from fkdsl.language.syntax import tree
+from fkdsl.values.types import TOKEN, Dist
+
+COMBINED_TEXT = "text of"
+"""The prelude's `text_of`, by a name whose first word is what a user calls, which listings show."""
 
 
 def lower(checked: Checked, program: str) -> ir.Program:
@@ -52,21 +56,22 @@ class _Lowering:
         while self.wanted:
             callee = self.wanted.pop()
             if callee not in self.functions:
-                self.functions[callee] = _Body(self, self.definition(callee)).function()
+                function = _Body(self, self.definition(callee)).function()
+                self.functions[callee] = replace(function, name=callee)
         return verify(ir.Program(entry, self.functions))
 
     def definition(self, name: str) -> tree.FunctionDef:
         if name in self.checked.functions:
             return self.checked.functions[name].definition
-        return prelude()[name]
+        return prelude()[name.replace(" ", "_")]
 
     def drawn_by(self, name: str, args: Sequence[ir.Expr], span: Span) -> str:
         """The function that a call draws by: a built-in whose text must be closed has one for each
         call, so that its condition stands at the call."""
-        if name not in prelude():
+        if name in self.checked.functions:
             self.wanted.append(name)
             return name
-        definition = prelude()[name]
+        definition = self.definition(name)
         given = {p.name: a for p, a in zip(definition.params, args, strict=True)}
         match given.get("closed", ir.Const(span, False)):
             case ir.Const(value=False):
@@ -214,12 +219,19 @@ class _Body(ExpressionLowering):
             # A pure function that gives a distribution is an expression, and what it gives is drawn
             # from.
             if user.stochastic if user is not None else name in prelude():
+                if user is None and (name == "text_of" or self.combined(value)):
+                    name = COMBINED_TEXT
                 args = self.user_args(self.owner.definition(name), value)
                 function = self.owner.drawn_by(name, args, span)
                 self.out.append(ir.Call(span, self.slot(target.name), function, args))
                 return
         distribution = self.expr(value)
         self.out.append(ir.Draw(span, self.slot(target.name), distribution, self.owner.site()))
+
+    def combined(self, call: tree.Call) -> bool:
+        """Whether a text is drawn from a product, a power or a mixture, or from what may be one."""
+        given = (*call.args[:1], *(k.value for k in call.keywords if k.name == "lm"))
+        return any(self.checked.types.get(id(e)) == Dist(TOKEN) for e in given)
 
     def branch(self, s: tree.If) -> None:
         other, end = self.label("else"), self.label("end")

@@ -24,8 +24,9 @@ from fkdsl.values.library.patterns import may_begin_match
 from fkdsl.values.library.structured import checked_spaces, grammar_source, schema_source
 from fkdsl.values.library.text import sentence_end_pattern, word_pattern
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
-from fkdsl.values.types import ANY, BOOL, INT, STR, List, OneOf
-from fkdsl.values.values import Token, show
+from fkdsl.values.token_distributions import TokenDistribution, leaves
+from fkdsl.values.types import ANY, BOOL, CONTEXT, INT, STR, TOKEN, Dist, List, OneOf
+from fkdsl.values.values import ContextRef, Token, show
 
 MOST_INDEX = 200
 """An item, or an end of a slice, that is further from its end of the text is not followed."""
@@ -257,6 +258,12 @@ def token_limit(max_tokens: int) -> int:
     if max_tokens < 0:
         raise BuiltinError(f"a text of max_tokens={max_tokens}", "give 0 or more")
     return max_tokens
+
+
+@pure(".first_context", [Parameter("d", Dist(TOKEN))], CONTEXT)
+def first_context(d: TokenDistribution) -> ContextRef:
+    """The context that an expression over contexts mentions first."""
+    return leaves(d)[0]
 
 
 @pure(".stop_in", [S, Parameter("stops", List(STR))], INT)
