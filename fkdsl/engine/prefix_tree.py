@@ -85,6 +85,19 @@ class PrefixTree:
             self._children[key] = ref(node)
         return node
 
+    def children(self, parents: Iterable[Context], tokens: Iterable[int]) -> list[Context]:
+        """`child` of each."""
+        known, out = self._children, []
+        for parent, token in zip(parents, tokens, strict=True):
+            key = (id(parent), token)
+            reference = known.get(key)
+            node = None if reference is None else reference()
+            if node is None:
+                node = Context(self, parent, token)
+                known[key] = ref(node)
+            out.append(node)
+        return out
+
     def extend(self, context: Context, tokens: Iterable[int]) -> Context:
         for token in tokens:
             context = self.child(context, token)

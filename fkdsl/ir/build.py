@@ -249,9 +249,15 @@ class _Builder:
         return compute
 
     def extern(self, e: ir.Expr, name: str, args: tuple[ir.Expr, ...]) -> Compute:
-        return checking_nesting(
+        compute = checking_nesting(
             charging(self.call(e, self.environment.externs[name], args), e.span, 0), e.span
         )
+
+        def call(frame: ActiveFrame) -> Any:
+            frame.particle.run_own_python()
+            return compute(frame)
+
+        return call
 
     def call(self, e: ir.Expr, function: Callable[..., Any], args: tuple[ir.Expr, ...]) -> Compute:
         return called(e.span, function, tuple(map(self.expr, args)))

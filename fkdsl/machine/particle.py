@@ -328,6 +328,9 @@ class RunningParticle(ContextTable):
             ]
             measure(memory, variables, [c.node for c in self.contexts], self.limits.memory)
 
+    def run_own_python(self) -> None:
+        """Is told that some Python of the program's is about to run, which may do anything."""
+
     # -------------------------------------------------------- drawing, weighing
 
     def weigh(self, log_potential: float, span: Span, masses: Masses | None = None) -> None:

@@ -170,6 +170,13 @@ class ProgramState:
         )
 
 
+def frame_of(function: str, pc: int, slots: tuple[Any, ...], target: int) -> Frame:
+    """A Frame, made in half the time."""
+    frame = object.__new__(Frame)
+    frame.__dict__.update(function=function, pc=pc, slots=slots, target=target)
+    return frame
+
+
 def running_state(
     frames: tuple[Frame, ...],
     contexts: tuple[ContextState, ...],

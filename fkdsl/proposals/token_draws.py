@@ -100,6 +100,26 @@ class KindsOfDraw:
         draws are made one by one, "unknown" until one of them has been learned."""
         return self._kinds.get(self._key(slots, c), "unknown")
 
+    def known_of(
+        self, slots: Sequence[Sequence[Any]], contexts: Sequence[ContextState]
+    ) -> list[DrawKind | NoKind]:
+        """`known` of each of some particles."""
+        if self._reads:
+            return [self.known(s, c) for s, c in zip(slots, contexts, strict=True)]
+        models = {c.model for c in contexts}
+        if len(models) > 1:
+            return [self.known((), c) for c in contexts]
+        (model,) = models
+        kinds: dict[Hashable, DrawKind | NoKind] = self._kinds
+        if self._prefix is None or (so_far := self._so_far.get(model)) is None:
+            return [kinds.get(model, "unknown")] * len(contexts)
+        nodes, starts = [c.node for c in contexts], [c.start for c in contexts]
+        positions: list[Sequence[Hashable]] = [
+            [masks] * len(nodes) if masks is None else masks.positions_at(nodes, starts)
+            for masks in (so_far.of_all, so_far.going_on)
+        ]
+        return [kinds.get((model, p, q), "unknown") for p, q in zip(*positions, strict=True)]
+
     def learn(self, slots: Sequence[Any], draw: OpenDraw) -> None:
         """Finds the kind of an open draw from a context, of a particle with these slots."""
         c = draw.particle.contexts[draw.distribution.index]

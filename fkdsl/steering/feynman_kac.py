@@ -24,12 +24,13 @@ from fkdsl.base.random import Rng, Undrawn
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.inference.interface import Charge, Fan
 from fkdsl.machine.particle import Executable, RunningParticle
+from fkdsl.machine.runner import Runner
 from fkdsl.machine.state import ProgramState, Status
 from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.fans import ListingStep, TakingStep
-from fkdsl.steering.lockstep import Lockstep, Member, Moved, in_order
+from fkdsl.steering.lockstep import Lockstep, Members, Moved, in_order
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds
@@ -37,6 +38,8 @@ from fkdsl.values.documents import Document
 from fkdsl.values.faults import LIMITS, Fault, Limits
 from fkdsl.values.values import Token, show, show_beginning
 
+NOBODY = Members()
+"""No particles in lock step."""
 Ended = Callable[..., None]
 """Is told of the number of a particle that has come to its step's end, and, of one that went in
 lock step, where that is."""
@@ -87,7 +90,7 @@ class SteeringModel:
         first.boundary = True
         first.enter(self.code.entry, list(self.arguments), 0)
         step = ParticleStep(first, self.proposals, self._lookaheads)
-        ((state, log_G),) = self._run([step], [], "before the first draw")
+        state, log_G = self._run({0: step}, [], "before the first draw")[0]
         # The next island finds the prompts cached, and reads the rows that this one read.
         self._s0 = state
         for context in state.contexts:
@@ -106,14 +109,17 @@ class SteeringModel:
             precompute.take(rng, x) if precompute is not None else None
             for rng, x in zip(rngs, xp, strict=True)
         ]
-        alone = not self._lockstep.is_on or bool(self.guessers)
-        steps = [
-            (None if alone else self._lockstep.member(i, rng, x)) or self.begin_step(rng, x)
-            for i, (rng, x, e) in enumerate(zip(rngs, xp, early, strict=True))
-            if e is None
-        ]
+        going = [(rng, x) for rng, x, e in zip(rngs, xp, early, strict=True) if e is None]
+        members = NOBODY
+        if self._lockstep.is_on and not self.guessers:
+            members = self._lockstep.members(going)
+        together = set(members.index)
+        alone = {
+            i: self.begin_step(rng, x) for i, (rng, x) in enumerate(going) if i not in together
+        }
         arrived = [(rng, e.after) for rng, e in zip(rngs, early, strict=True) if e is not None]
-        moved = iter(self._run(steps, arrived, ""))
+        ends = self._run(alone, arrived, "", members)
+        moved = map(ends.__getitem__, range(len(going)))
         moves = [(e.after, e.log_G) if e is not None else next(moved) for e in early]
         if precompute is not None and not any(x.status is Status.RUNNING for x, _ in moves):
             precompute.end()
@@ -143,14 +149,12 @@ class SteeringModel:
             particle = self._begin(rng, fan.x)
             own = self.proposals, self._lookaheads, fan.made, i, self.guessers
             steps.append(TakingStep(particle, *own))
-        moves = self._run(steps, [], "")
-        return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
+        return _in_columns(self._run(dict(enumerate(steps)), [], ""))
 
     def run_to_end(self, steps: Sequence[ParticleStep]) -> tuple[list[ProgramState], Floats]:
         """(the state, log G) of each of these steps, made together."""
         self._lookaheads.new_step(1)
-        moves = self._run(steps, [], "")
-        return [x for x, _ in moves], np.array([g for _, g in moves], dtype=np.float64)
+        return _in_columns(self._run(dict(enumerate(steps)), [], ""))
 
     def begin_step(self, rng: Rng, x: ProgramState) -> ParticleStep:
         """A particle at the beginning of a step."""
@@ -224,23 +228,24 @@ class SteeringModel:
 
     def _run(
         self,
-        steps: Sequence[ParticleStep | Member],
+        alone: dict[int, ParticleStep],
         arrived: list[tuple[Rng, ProgramState]],
         when: str,
-    ) -> list[Moved]:
-        """Runs every particle to the end of its step, in rounds: its state and log G there.
+        members: Members = NOBODY,
+    ) -> dict[int, Moved]:
+        """Runs every particle to the end of its step, in rounds: its state and log G there, by its
+        number.
 
-        arrived: those of the population that are there already; the others are added. when: for
-        mistakes of a program that has no population yet.
+        alone: those that do not go in lock step, by their numbers; such members as cannot are
+        added. arrived: those of the population that are there already; the others are added. when:
+        for mistakes of a program that has no population yet.
         """
-        alone = {i: step for i, step in enumerate(steps) if not isinstance(step, Member)}
         try:
-            members = [step for step in steps if isinstance(step, Member)]
             ends = self._ends(alone, members, arrived, when)
             if self.proposals.drafting is not None:
                 for step in alone.values():
                     self.proposals.drafting.counts.add(step.counts)
-            return [ends[i] for i in range(len(steps))]
+            return ends
         finally:  # also of a step that a mistake, a deadline or Ctrl-C ends
             self._rounds.end_step()
             for step in alone.values():
@@ -249,12 +254,11 @@ class SteeringModel:
     def _ends(
         self,
         alone: dict[int, ParticleStep],
-        members: Sequence[Member],
+        members: Members,
         arrived: list[tuple[Rng, ProgramState]],
         when: str,
     ) -> dict[int, Moved]:
-        """`_run`, by the numbers of the particles. alone: those that do not go in lock step; such
-        members as cannot are added."""
+        """`_run`, without its end."""
         ends: dict[int, Moved] = {}
 
         def end(i: int, moved: Moved | None = None) -> None:
@@ -273,7 +277,7 @@ class SteeringModel:
         when: str,
         ended: Ended = lambda i, moved=None: None,
         precomputed: Callable[[], Precomputed | None] = lambda: None,
-        members: Sequence[Member] = (),
+        members: Members = NOBODY,
     ) -> None:
         """Advances steps in rounds until none requests anything; `ended` is told of each as it
         comes to its end, and of a member where that is. alone: by the numbers of the particles;
@@ -297,29 +301,32 @@ class SteeringModel:
             if members:
                 pending += self._in_lockstep(members, rows, alone, ended)
                 pending.sort(key=lambda step: step[0])
-                members = ()
+                members = NOBODY
 
     def _in_lockstep(
         self,
-        members: Sequence[Member],
+        members: Members,
         rows: Mapping[str, Mapping[Context, Floats]],
         alone: dict[int, ParticleStep],
         ended: Ended,
     ) -> list[tuple[int, ParticleStep]]:
         """Tells of the ends of members' steps; the members that are to go on alone."""
         left = []
-        for member, end in zip(members, self._lockstep.step(members, rows), strict=True):
-            if isinstance(end, tuple):
-                ended(member.index, end)
+        for n, (i, end) in enumerate(
+            zip(members.index, self._lockstep.step(members, rows), strict=True)
+        ):
+            if type(end) is tuple:
+                ended(i, end)
                 continue
             if end is None:
-                step = self.begin_step(member.rng, member.state)
-                model, node = member.context.model, member.context.node
-                step.particle.rows[node] = rows[model][node]
+                step = self.begin_step(members.rngs[n], members.states[n])
+                c = members.contexts[n]
+                step.particle.rows[c.node] = rows[c.model][c.node]
             else:
+                assert isinstance(end, Runner)
                 step = ParticleStep(end, self.proposals, self._lookaheads)
-            alone[member.index] = step
-            left.append((member.index, step))
+            alone[i] = step
+            left.append((i, step))
         return left
 
     def _precomputed(self, arrived: Sequence[tuple[Rng, ProgramState]]) -> Precomputed | None:
@@ -337,3 +344,9 @@ class SteeringModel:
         place = self.code.functions[self.code.entry].span
         fault.span = particle.users_place(fault.span or place)
         return ProgramError([fault.diagnostic(place, where)])
+
+
+def _in_columns(moves: Mapping[int, Moved]) -> tuple[list[ProgramState], Floats]:
+    """(the states, log G (n,) in nats) of particles 0 to n - 1."""
+    ends = [moves[i] for i in range(len(moves))]
+    return [x for x, _ in ends], np.array([g for _, g in ends], dtype=np.float64)

@@ -5,11 +5,13 @@ Most steps of most programs are alike: each particle draws a token from its cont
 masks, and runs on through a condition or two to its next draw. ParticleStep makes such a step with
 some 300 Python calls. Here what particles have in common is found once (`DrawKind`, for each draw,
 values that its conditions read, and position of the text so far in their automaton), what arrays
-can do is done by arrays over the population, and one `Runner` runs on for one member after the
-other, in whose state nothing is made anew that has not changed.
+can do is done by arrays over the population, and the ops up to the next draw are run once for all
+members that they read the same of (machine/columns.py). For those whose ops are not shared, one
+`Runner` runs on for one member after the other. In neither's state is anything made anew that has
+not changed.
 
-    member = lockstep.member(i, rng, state)         # None: it goes alone, by a ParticleStep
-    ...                                             # its row is asked for with all others
+    members = lockstep.members(going)               # the others go alone, by a ParticleStep each
+    ...                                             # their rows are asked for with all others
     ends = lockstep.step(members, rows)
 
 A member's state, weight and charges are those that its ParticleStep comes to, to the last bit: the
@@ -24,31 +26,50 @@ that a constraint guides to their end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from operator import itemgetter
+from typing import cast
 
 import numpy as np
 
 from fkdsl.base.deadline import check
 from fkdsl.base.logspace import Floats
-from fkdsl.base.random import Rng, StepRng, first_uniforms
+from fkdsl.base.random import Rng, StepRng, Undrawn, first_uniforms
+from fkdsl.base.spans import Span
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
+from fkdsl.machine.columns import Columns, SharedOps
 from fkdsl.machine.interpreter import run_to_draw
 from fkdsl.machine.memory import NODE, STEPS
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Executable, RunningParticle
 from fkdsl.machine.runner import Runner
-from fkdsl.machine.state import ContextState, DrawnValue, Frame, ProgramState
+from fkdsl.machine.state import (
+    ContextState,
+    DrawnValue,
+    Frame,
+    ProgramState,
+    frame_of,
+    running_state,
+)
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.open_draw import OpenDraw, Request
 from fkdsl.proposals.outcomes import token_of
 from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.proposals.token_draws import DrawKind, DrawnFrom, KindsOfDraw, Weight, choose_tokens
+from fkdsl.proposals.token_draws import (
+    Chosen,
+    DrawKind,
+    DrawnFrom,
+    KindsOfDraw,
+    NoKind,
+    Weight,
+    choose_tokens,
+)
 from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.values.faults import Fault, Limits, NeedRows
 from fkdsl.values.values import ContextRef, Token
 
-EACH = 32
-"""Particles between two looks at the deadline."""
+new_context = tuple.__new__
+"""Makes a ContextState of its fields, in half the time."""
 Moved = tuple[ProgramState, float]
 """A state, and log G on the way there."""
 End = Moved | Runner | None
@@ -56,34 +77,35 @@ End = Moved | Runner | None
 None where it is to go alone from the beginning."""
 
 
-class Member:
-    """A particle that goes in lock step: number `index` of the population, at a state, about to
-    make one of the draws `draw`, of `kind`, from the context `ref`."""
+class Members:
+    """The particles that go in lock step, in columns (n,): their numbers in the population, and
+    streams; their states, each about to make one of the draws `draws`, of `kinds`, from the context
+    of `refs`, in the state `contexts`."""
 
-    __slots__ = ("context", "draw", "index", "kind", "ref", "rng", "state")
+    __slots__ = ("contexts", "draws", "index", "kinds", "refs", "rngs", "states")
 
-    def __init__(
-        self,
-        index: int,
-        rng: StepRng,
-        state: ProgramState,
-        draw: KindsOfDraw,
-        ref: ContextRef,
-        context: ContextState,
-        kind: DrawKind,
-    ) -> None:
-        self.index, self.rng, self.state, self.draw = index, rng, state, draw
-        self.ref, self.context, self.kind = ref, context, kind
+    def __init__(self) -> None:
+        self.index: list[int] = []
+        self.rngs: list[StepRng] = []
+        self.states: list[ProgramState] = []
+        self.draws: list[KindsOfDraw] = []
+        self.refs: list[ContextRef] = []
+        self.contexts: list[ContextState] = []
+        self.kinds: list[DrawKind] = []
+
+    def __len__(self) -> int:
+        return len(self.index)
 
 
 class ModelOfDraws:
     """What draws from contexts of a model need of it. tokens: as programs see them, of those that
     have been drawn."""
 
-    __slots__ = ("_vocabulary", "child", "ends", "longest", "tokens")
+    __slots__ = ("_vocabulary", "child", "children", "ends", "longest", "tokens")
 
     def __init__(self, engine: CachedTransformer) -> None:
         self._vocabulary, self.child = engine.model.vocabulary, engine.tree.child
+        self.children = engine.tree.children
         self.ends, self.longest = self._vocabulary.ends, engine.model.max_length
         self.tokens: dict[int, Token] = {}
 
@@ -108,6 +130,7 @@ class Lockstep:
         self._cache = LookaheadCache()
         self._draws: dict[tuple[str, int], KindsOfDraw] = {}
         self._models: dict[str, ModelOfDraws] = {}
+        self._ops = SharedOps(code, limits)
         self.is_on = (
             settings.drafting is None
             and not settings.local
@@ -119,29 +142,70 @@ class Lockstep:
 
     # ---------------------------------------------------------------- members
 
-    def member(self, index: int, rng: Rng, x: ProgramState) -> Member | None:
-        """The particle as one that goes in lock step; None for one that goes alone."""
-        if type(rng) is not StepRng or x.guesses:
-            return None
-        frame = x.frames[-1]
-        draw = self._draws.get((frame.function, frame.pc)) or self._draw_at(frame)
-        if draw.source is None or type(ref := frame.slots[draw.source]) is not ContextRef:
-            return None
-        c = x.contexts[ref.index]
-        if c.done or c.pending is not None or c.guess is not None:
-            return None
-        model = self._models.get(c.model)
-        if model is None:
-            model = self._models[c.model] = ModelOfDraws(self.engines[c.model])
-        if model.longest is not None and c.node.length >= model.longest:
-            return None
-        if (x.unmeasured + NODE) * STEPS > self.limits.memory:  # it is measured on its way
-            return None
-        kind = draw.known(frame.slots, c)
-        if kind == "unknown":
-            self._learn(draw, rng, x, ref)
-            kind = draw.known(frame.slots, c)
-        return Member(index, rng, x, draw, ref, c, kind) if isinstance(kind, DrawKind) else None
+    def members(self, going: Sequence[tuple[Rng, ProgramState]]) -> Members:
+        """Those of some particles, each a stream and a state, that go in lock step."""
+        alike: dict[KindsOfDraw, tuple[list[int], list[ContextRef], list[ContextState]]] = {}
+        draws, models, memory = self._draws, self._models, self.limits.memory // STEPS - NODE
+        for i, (rng, x) in enumerate(going):
+            if type(rng) is not StepRng or x.guesses:
+                continue
+            frame = x.frames[-1]
+            draw = draws.get((frame.function, frame.pc)) or self._draw_at(frame)
+            if draw.source is None or type(ref := frame.slots[draw.source]) is not ContextRef:
+                continue
+            c = x.contexts[ref.index]
+            if c.done or c.pending is not None or c.guess is not None:
+                continue
+            longest = (models.get(c.model) or self._model(c.model)).longest
+            if longest is not None and c.node.length >= longest:
+                continue
+            if x.unmeasured > memory:  # it is measured on its way
+                continue
+            if (column := alike.get(draw)) is None:
+                column = alike[draw] = [], [], []
+            column[0].append(i)
+            column[1].append(ref)
+            column[2].append(c)
+        found = [
+            (i, draw, ref, c, kind)
+            for draw, (index, refs, contexts) in alike.items()
+            for i, ref, c, kind in zip(
+                index, refs, contexts, self._kinds(draw, index, going, refs, contexts), strict=True
+            )
+            if type(kind) is DrawKind
+        ]
+        if len(alike) > 1:
+            found.sort(key=itemgetter(0))
+        members = Members()
+        if found:
+            columns = map(list, zip(*found, strict=True))
+            members.index, members.draws, members.refs, members.contexts, members.kinds = columns
+            members.rngs = [cast(StepRng, going[i][0]) for i in members.index]
+            members.states = [going[i][1] for i in members.index]
+        return members
+
+    def _kinds(
+        self,
+        draw: KindsOfDraw,
+        index: Sequence[int],
+        going: Sequence[tuple[Rng, ProgramState]],
+        refs: Sequence[ContextRef],
+        contexts: Sequence[ContextState],
+    ) -> list[DrawKind | NoKind]:
+        """The kinds of the draws of some particles, by their numbers; what is not known is
+        learned."""
+        slots = [going[i][1].frames[-1].slots for i in index]
+        kinds = draw.known_of(slots, contexts)
+        if "unknown" in kinds:
+            for n, i in enumerate(index):
+                if draw.known(slots[n], contexts[n]) == "unknown":
+                    self._learn(draw, *going[i], refs[n])
+            kinds = draw.known_of(slots, contexts)
+        return kinds
+
+    def _model(self, name: str) -> ModelOfDraws:
+        model = self._models[name] = ModelOfDraws(self.engines[name])
+        return model
 
     def _draw_at(self, frame: Frame) -> KindsOfDraw:
         op = self.code.functions[frame.function].ops[frame.pc]
@@ -165,25 +229,22 @@ class Lockstep:
 
     # ------------------------------------------------------------------- step
 
-    def step(
-        self, members: Sequence[Member], rows: Mapping[str, Mapping[Context, Floats]]
-    ) -> list[End]:
+    def step(self, members: Members, rows: Mapping[str, Mapping[Context, Floats]]) -> list[End]:
         """Where each member comes to. rows: (V,) of their contexts, by model."""
-        contexts = [member.context for member in members]
-        drawn_from = DrawnFrom(
-            [member.kind for member in members], contexts, [rows[c.model][c.node] for c in contexts]
-        )
+        contexts = members.contexts
+        drawn_from = DrawnFrom(members.kinds, contexts, [rows[c.model][c.node] for c in contexts])
         chosen = choose_tokens(drawn_from, self.engines, self._uniforms(members))
-        runner = Runner(self.code, self.engines, members[0].rng, self.limits)
-        ends: list[End] = []
+        ends: list[End] = [None] * len(members)
+        self._move_together(members, chosen, ends)
+        runner = Runner(self.code, self.engines, members.rngs[0], self.limits)
         try:
-            for n, (member, choice) in enumerate(zip(members, chosen, strict=True)):
-                if not n % EACH:
-                    check()
-                end = None if choice is None else self._move(runner, member, *choice)
-                ends.append(end)
+            for n, choice in enumerate(chosen):
+                if choice is None or ends[n] is not None:
+                    continue
+                check()
+                end = ends[n] = self._move(runner, members, n, *choice)
                 if end is runner:
-                    runner = Runner(self.code, self.engines, member.rng, self.limits)
+                    runner = Runner(self.code, self.engines, members.rngs[n], self.limits)
         except BaseException:
             for begun in ends:
                 if isinstance(begun, Runner):
@@ -193,28 +254,124 @@ class Lockstep:
             runner.release()
         return ends
 
-    def _uniforms(self, members: Sequence[Member]) -> Floats:
+    def _uniforms(self, members: Members) -> Floats:
         """(n,) the first number of the stream of each member's draw."""
         sites: dict[int, list[int]] = {}
-        for n, member in enumerate(members):
-            sites.setdefault(member.draw.op.site, []).append(n)
+        for n, draw in enumerate(members.draws):
+            sites.setdefault(draw.op.site, []).append(n)
         uniforms = np.empty(len(members))
         for site, ns in sites.items():
-            uniforms[ns] = first_uniforms([members[n].rng for n in ns], site, 0)
+            uniforms[ns] = first_uniforms([members.rngs[n] for n in ns], site, 0)
         return uniforms
 
-    def _move(self, runner: Runner, member: Member, i: int, weight: Weight) -> End:
+    # --------------------------------------------------------------- together
+
+    def _move_together(
+        self, members: Members, chosen: Sequence[Chosen | None], ends: list[End]
+    ) -> None:
+        """Sets the ends of those that run on together."""
+        groups: dict[Hashable, list[int]] = {}
+        for n, (draw, kind, ref, c) in enumerate(
+            zip(members.draws, members.kinds, members.refs, members.contexts, strict=True)
+        ):
+            if chosen[n] is not None:
+                groups.setdefault((draw, kind.passed, ref.index, c.model), []).append(n)
+        for ns in groups.values():
+            frame = members.states[ns[0]].frames[-1]
+            pc = frame.pc + 1 + members.kinds[ns[0]].passed
+            if self._ops.leads_on(frame.function, pc):
+                self._move_columns(members, chosen, ns, frame.function, pc, ends)
+
+    def _move_columns(
+        self,
+        members: Members,
+        chosen: Sequence[Chosen | None],
+        ns: list[int],
+        function: str,
+        pc: int,
+        ends: list[End],
+    ) -> None:
+        """`_move_together` of members alike in function, draw and model. pc: behind the draw and
+        what it has decided."""
+        draw, j, before = members.draws[ns[0]], members.refs[ns[0]].index, members.contexts
+        model, target = self._models[before[ns[0]].model], members.draws[ns[0]].op.target
+        choices = [cast(Chosen, chosen[n]) for n in ns]
+        ids = [i for i, _ in choices]
+        tokens = [model.tokens.get(i) or model.token(i) for i in ids]
+        states = [members.states[n] for n in ns]
+        slots = [x.frames[-1].slots for x in states]
+        old = [before[n] for n in ns]
+        nodes, ending = model.children([c.node for c in old], ids), model.ends
+        after = [
+            new_context(ContextState, (c[0], node, c[2], c[3], i in ending, None, None))
+            for c, node, i in zip(old, nodes, ids, strict=True)
+        ]
+        columns = Columns(
+            [*range(len(ns))],
+            pc,
+            slots,
+            [x.contexts for x in states],
+            after,
+            j,
+            {target: tokens},
+            [weight[0] for _, weight in choices],
+            [weight[1] for _, weight in choices],
+            self.limits.instructions,
+        )
+        lines = self._lines(draw, states)
+        for there in self._ops.run(function, columns):
+            slots_then = there.slots_now()
+            for n, now, log_G, charges in zip(
+                there.at, slots_then, there.log_G, there.charges, strict=True
+            ):
+                if now is None:
+                    continue
+                x = states[n]
+                below, top = x.frames[:-1], x.frames[-1]
+                table = x.contexts
+                ends[ns[n]] = (
+                    running_state(
+                        (*below, frame_of(function, there.pc, now, top.target)),
+                        (after[n],) if len(table) == 1 else (*table[:j], after[n], *table[j + 1 :]),
+                        x.twist,
+                        x.evidence,
+                        charges,
+                        (DrawnValue(lines[n], tokens[n]),),
+                        x.unmeasured + NODE,
+                    ),
+                    log_G,
+                )
+
+    def _lines(self, draw: KindsOfDraw, states: Sequence[ProgramState]) -> list[Span]:
+        """The lines that are drawing (`drawing_line`)."""
+        if draw.of_program:
+            return [draw.op.span] * len(states)
+        lines: dict[tuple[tuple[str, int], ...], Span] = {}
+        out = []
+        for x in states:
+            at = tuple([(f.function, f.pc) for f in x.frames])
+            if at not in lines:
+                particle = RunningParticle(self.code, self.engines, Undrawn(), self.limits)
+                particle.resume(x)
+                lines[at] = particle.drawing_line()
+                particle.release()
+            out.append(lines[at])
+        return out
+
+    # ----------------------------------------------------- one after the other
+
+    def _move(self, runner: Runner, members: Members, n: int, i: int, weight: Weight) -> End:
         """Where a member comes to with token i. runner: which runs on in its place."""
-        x, draw, c = member.state, member.draw, member.context
+        x, draw, c = members.states[n], members.draws[n], members.contexts[n]
         model, op, frame = self._models[c.model], draw.op, x.frames[-1]
         slots, contexts = list(frame.slots), list(x.contexts)
         slots[op.target] = token = model.token(i)
         after = ContextState(c.model, model.child(c.node, i), c.start, c.skip, i in model.ends)
-        contexts[member.ref.index] = after
+        contexts[members.refs[n].index] = after
         top = ActiveFrame(frame.function, frame.pc, slots, frame.target, runner)
-        runner.take_up(member.rng, x, contexts, top)
+        runner.take_up(members.rngs[n], x, contexts, top)
         line = op.span if draw.of_program else runner.drawing_line()
-        runner.past_draw(DrawnValue(line, token), member.kind.passed, *weight)
+        runner.past_draw(DrawnValue(line, token), members.kinds[n].passed, *weight)
         try:
             run_to_draw(runner)
         except NeedRows:
@@ -225,14 +382,14 @@ class Lockstep:
 
 
 def in_order(
-    members: Sequence[Member], waiting: Sequence[tuple[int, ParticleStep, Request]]
+    members: Members, waiting: Sequence[tuple[int, ParticleStep, Request]]
 ) -> list[tuple[str, Context]]:
     """The (model, context) pairs whose rows are wanted, in the order of the population. waiting:
     the particles that go alone, by their numbers."""
     if not waiting:
-        return [(member.context.model, member.context.node) for member in members]
+        return [(c.model, c.node) for c in members.contexts]
     if not members:
         return []
-    wanted = {m.index: [(m.context.model, m.context.node)] for m in members}
+    wanted = {i: [(c.model, c.node)] for i, c in zip(members.index, members.contexts, strict=True)}
     wanted |= {i: [*request.rows, *request.forced] for i, _, request in waiting}
     return [pair for i in sorted(wanted) for pair in wanted[i]]

@@ -19,7 +19,7 @@ from fkdsl.proposals.outcomes import FEW, SOME, TokenOutcomes
 from fkdsl.proposals.prior import Prior
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.together import choose_together
-from fkdsl.steering.lockstep import Lockstep
+from fkdsl.steering.lockstep import Lockstep, Members
 from fkdsl.values.values import ContextRef
 
 PROGRAM = """
@@ -94,7 +94,7 @@ def test_a_choice_made_together_is_that_of_the_draw_alone(seed, size, dtype):
 
 
 def outcome(particles=24):
-    with patch.object(Lockstep, "member", lambda *_: None):
+    with patch.object(Lockstep, "members", lambda *_: Members()):
         result = fkdsl.parse(PROGRAM).run("smc", particles=particles, seed=5, ess=1.0)
     return result.log_z, [(p.value, p.log_weight) for p in result.particles]
 

@@ -12,8 +12,10 @@ import fkdsl
 from fkdsl.base.errors import PopulationDied, ProgramError
 from fkdsl.base.probability_blocks import block_sums
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.machine import columns
 from fkdsl.machine.state import Status
-from fkdsl.steering.lockstep import Lockstep
+from fkdsl.steering import lockstep
+from fkdsl.steering.lockstep import Lockstep, Members
 from fkdsl.testing import program_texts
 
 HEAD = 'model "tiny"\n\nprogram main(most: int = 14) -> str:\n    lm = prompt("The sea is ")\n'
@@ -45,6 +47,12 @@ PROGRAMS = {
     "    b ~ text(lm, max_tokens=most)\n    return a + b\n",
     "a constrained text": HEAD + '    s ~ text(lm, until=".", max_tokens=most)\n'
     '    condition matches(s, "[a-z ]+")\n    return s\n',
+    "numbers that are equal and not alike": HEAD + "    x = 0\n    y = 0.0\n"
+    "    for i in range(most):\n        if lm.done:\n            break\n        t ~ lm\n"
+    '        y = -y if t == "e" else (1.0 if t == "t" else 0.0)\n'
+    '        x = x + 1 if t == " " or t == "n" else x\n'
+    '        factor 0.25 if str(y) == "-0.0" else 0.125 * x\n'
+    "    return lm.text + str(x) + str(y)\n",
     "words": HEAD
     + "    w ~ word(lm)\n    v ~ word(lm)\n    condition letters(v) <= 6\n    return w + v\n",
 }
@@ -90,7 +98,7 @@ def both_ways(program, **options):
 
     with patch.object(Lockstep, "step", watched):
         together = steps_of(program, **options)
-    with patch.object(Lockstep, "member", lambda *_: None):
+    with patch.object(Lockstep, "members", lambda *_: Members()):
         alone = steps_of(program, **options)
     return together, alone, len(moved)
 
@@ -131,14 +139,35 @@ def test_a_mistake_of_a_particle_is_that_which_it_meets_alone():
 
 def test_a_step_that_takes_the_wrong_token_is_seen():
     program = fkdsl.parse(PROGRAMS["a mask"])()
-    move = Lockstep._move
+    choose = lockstep.choose_tokens
 
-    def wrong(self, runner, member, token, weight):
-        return move(self, runner, member, token ^ 1, weight)
+    def wrong(*args):
+        return [c and (c[0] ^ 1, c[1]) for c in choose(*args)]
 
-    with patch.object(Lockstep, "_move", wrong):
+    with patch.object(lockstep, "choose_tokens", wrong):
         together, alone, _ = both_ways(program, particles=4, seed=2)
     assert together != alone
+
+
+def test_values_that_are_taken_for_others_are_seen():
+    program = fkdsl.parse(PROGRAMS["numbers that are equal and not alike"])()
+    with patch.object(columns, "_key", lambda value: value):  # 0.0 for -0.0
+        together, alone, _ = both_ways(program, particles=24, seed=3, ess=0.0)
+    assert together != alone
+
+
+def test_pythons_own_functions_are_called_for_each_particle(tmp_path):
+    called = tmp_path / "called.txt"
+    python = f"def weigh(n):\n    open({str(called)!r}, 'a').write(f'{{n}} ')\n    return 0.1\n"
+    (tmp_path / "own.py").write_text(python)
+    text = LOOP + "        factor weigh(lm.tokens)\n    return lm.text\n"
+    text = text.replace("\n\n", '\n\nextern def weigh(n: int) -> float from "own.py"\n\n', 1)
+    program = fkdsl.parse(text, folder=tmp_path, allow_extern=True)()
+    together, alone, n = both_ways(program, particles=4, seed=3)
+    assert together == alone
+    assert n > 0
+    calls = called.read_text().split()
+    assert sorted(calls[: len(calls) // 2]) == sorted(calls[len(calls) // 2 :])
 
 
 def test_who_is_recorded_or_chooses_its_own_steps_goes_alone(tmp_path):

@@ -8,6 +8,7 @@ the language.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,23 @@ class RegularMasks:
             position = self._after(position, self.vocabulary.bytes_of(node.token))
             node.positions[key] = position
         return position
+
+    def positions_at(self, contexts: Sequence[Context], starts: Sequence[int]) -> list[Position]:
+        """`position_at` of each."""
+        out, key, tokens = list[Position](), (self, -1), self.vocabulary.tokens
+        for node, start in zip(contexts, starts, strict=True):
+            if start != key[1]:
+                key = (self, start)
+            position = node.positions.get(key)
+            if position is None:
+                parent, token = node.parent, node.token
+                before = None if parent is None else parent.positions.get(key)
+                if before is None or type(token) is not int or token < 0:
+                    position = self.position_at(node, start)
+                else:
+                    node.positions[key] = position = self._after(before, tokens[token])
+            out.append(position)
+        return out
 
     def _after(self, position: Position, raw: bytes) -> Position:
         """`advance`, remembered."""
