@@ -13,6 +13,7 @@ from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
+from fkdsl.api.late_conditions import late_notes
 from fkdsl.api.lookahead import (
     LookaheadDecision,
     LookaheadFacts,
@@ -27,7 +28,7 @@ from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.api.trace.record import RunRecord, recording
 from fkdsl.base.collector import collecting_seldom
 from fkdsl.base.deadline import DeadlinePassed, until
-from fkdsl.base.errors import BudgetEnded, ProgramError
+from fkdsl.base.errors import BudgetEnded, PopulationDied, ProgramError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.island_runner import IslandRunner
 from fkdsl.inference.result import Result
@@ -61,7 +62,11 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
         if place.spent is None:
             request.deadline.begin()
         with recorder.deaths(engines) if recorder is not None else nullcontext():
-            result = _run_method(request, model, record, recorder, observer, place)
+            try:
+                result = _run_method(request, model, record, recorder, observer, place)
+            except PopulationDied as died:
+                died.facts += late_notes(model.proposals.late, program.ir())
+                raise
         if recorder is not None:
             result = recorder.of_result(result)
         with until(request.deadline):
@@ -71,6 +76,7 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
         drafts, lookahead = place.facts()
         counts, notes = draft_report(drafts)
         notes += lookahead_notes(request.lookahead, request.call, lookahead)
+        notes += late_notes(model.proposals.late, program.ir())
         told = (*engines.notes(), *program.index_notes(), *place.notes())
         notes = (*result.notes, *late, *notes, *told)
         result = replace(result, queries=answered, notes=notes, drafts=counts)

@@ -181,6 +181,46 @@ def until(deadline: Deadline) -> Iterator[Deadline]:
             around._inner.remove(deadline)
 
 
+class _Work(Deadline):
+    """A deadline that also ends a piece of work: once this thread has used `seconds` of CPU time
+    from now on, its check raises OutOfTime."""
+
+    __slots__ = ("_last", "_next", "_seconds")
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds, self._last, self._next = seconds, time.thread_time() + seconds, -math.inf
+        around = _current.get()
+        if isinstance(around, _Work) and around._last < self._last:
+            self._seconds, self._last = around._seconds, around._last
+
+    def check(self) -> None:
+        super().check()
+        if (now := time.monotonic()) < self._next:
+            return
+        used = time.thread_time()
+        if used > self._last:
+            raise OutOfTime(f"longer than {self._seconds:g} s of CPU time")
+        self._next = now + (self._last - used)  # a thread uses no more than the time that passes
+
+
+@contextmanager
+def working(seconds: float) -> Iterator[None]:
+    """Has `check` raise OutOfTime in the code inside once that has used the seconds of CPU time:
+    for our own code, which calls it, where `bounded` is for a library's.
+
+    >>> try:
+    ...     with working(0.01):
+    ...         while True:
+    ...             check()
+    ... except OutOfTime as error:
+    ...     print(error)
+    longer than 0.01 s of CPU time
+    """
+    with until(_Work(seconds)):
+        yield
+
+
 class Budget:
     """CPU time of this thread, counted from now on, for a loop of ours that checks it."""
 

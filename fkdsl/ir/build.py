@@ -10,7 +10,7 @@ Fault.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from fkdsl.ir.closures import (
     guarded,
     making,
 )
+from fkdsl.ir.effects import reads
 from fkdsl.ir.segments import POTENTIALS
 from fkdsl.machine import ops as code
 from fkdsl.machine.clock import Clock
@@ -114,7 +115,12 @@ class _Builder:
             case ir.Draw(span, target, distribution, site, plan):
                 built = None if plan is None else plan.map(self.expr)
                 source = distribution.slot if isinstance(distribution, ir.Local) else None
-                return code.DrawOp(span, target, self.expr(distribution), site, built, source)
+                draw = code.DrawOp(span, target, self.expr(distribution), site, built, source)
+                if plan is None or plan.completion is None:
+                    return draw
+                slots = tuple(sorted(reads(plan.completion.language)))
+                varying = dict.fromkeys(p for p, e in plan.completion.parts if reads(e))
+                return replace(draw, language_reads=slots, varying=tuple(varying))
             case ir.Observe(span, value, distribution, weighs):
                 return code.ObserveOp(span, self.expr(value), self.expr(distribution), weighs)
             case ir.Condition(span, test, early):

@@ -12,6 +12,7 @@ from dataclasses import field
 from typing import Any
 
 from fkdsl.base.quick_dataclass import dataclass
+from fkdsl.base.spans import Span
 from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.inference.interface import Charge
 from fkdsl.machine.clock import Clock
@@ -90,7 +91,8 @@ class DrawOp(Op):
     What proposals have computed for it so far: token_masks, those of the plan's predicate, by
     vocabulary and what the predicate reads; prefix_masks, those of its prefix constraint's
     automata, None where one of them is not small enough, by vocabulary and what the languages
-    read.
+    read; languages, those of its completion constraint, by what they read. language_reads: the
+    slots that these read; varying: the conditions whose own languages read some.
     """
 
     target: int
@@ -99,9 +101,12 @@ class DrawOp(Op):
     plan: ProposalPlan[Compute] | None = None
     source: int | None = None
     token_masks: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+    language_reads: tuple[int, ...] = ()
+    varying: tuple[Span, ...] = ()
     prefix_masks: dict[Hashable, SoFar | None] = field(
         default_factory=dict, compare=False, repr=False
     )
+    languages: dict[tuple[int, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

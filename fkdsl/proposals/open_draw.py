@@ -129,7 +129,7 @@ class OpenDraw:
         if self.plan is not None and self.plan.completion is not None:
             with settings.timed(self.plan.blame):
                 self.constraint = text_constraint(
-                    particle, self.plan.completion, distribution, settings.blames
+                    particle, op, distribution, settings.late, settings.blames
                 )
                 self.unsatisfiable = (
                     self.constraint is not None and self.constraint.is_unsatisfiable

@@ -4,12 +4,14 @@ is watched."""
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import field
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.machine.clock import Clock
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
+from fkdsl.proposals.text_masks import Late
 
 ENUMERATED = 32
 """Outcomes of positive probability up to which each is asked, so that A is exact."""
@@ -34,7 +36,8 @@ class ProposalSettings:
     are asked for with the first one's. drafting: how tokens are drafted, None for not at all.
     lookahead: how draws of constrained texts look ahead to the text's end by a surrogate, None for
     not at all; it does not go with drafting. clock: of a run that asks for blame. alternatives: how
-    many of each draw's likeliest outcomes the state tells of, 0 for none.
+    many of each draw's likeliest outcomes the state tells of, 0 for none. late: which conditions
+    turned out to guide nothing.
     """
 
     enumerated: int = ENUMERATED
@@ -48,6 +51,7 @@ class ProposalSettings:
     lookahead: CompletionLookahead | None = None
     clock: Clock | None = None
     alternatives: int = 0
+    late: Late = field(default_factory=dict, compare=False)
 
     @property
     def blames(self) -> bool:

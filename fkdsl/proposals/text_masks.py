@@ -10,6 +10,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -22,7 +24,9 @@ from fkdsl.engine.cached_transformer import Context
 from fkdsl.engine.constraints.constraint import (
     Constraint,
     make_constraint,
+    parts_left_out,
     regular_masks,
+    why_unfollowed,
 )
 from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.engine.constraints.languages import Both, Either, Language
@@ -38,6 +42,9 @@ from fkdsl.values.token_distributions import TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
 
 Extend = Callable[[Context, Sequence[int]], Context]
+Late = dict[Span, tuple[bool, str]]
+"""By condition on a text whose language became known in the run: whether all of it guides nothing,
+or a part, and what no mask follows."""
 LANGUAGES = 1024
 """Languages that a draw keeps the masks of, where its conditions read variables."""
 FORCED = 32
@@ -136,21 +143,24 @@ Ahead = TextAhead | TextConstraint
 
 def text_constraint(
     particle: RunningParticle,
-    plan: CompletionConstraint[Compute],
+    op: DrawOp,
     d: TokenDistribution,
+    late: Late,
     blame: bool = False,
 ) -> TextConstraint | None:
     """The constraint of a draw as its particle stands; None if the text begins in the middle of a
     character, or what should say its language fails: the condition itself will say so.
 
-    blame: whether it is to be known what each condition says.
+    late: where it is noted which conditions guide nothing. blame: whether it is to be known what
+    each condition says.
     """
-    frame = particle.frames[-1]
+    assert op.plan is not None
+    plan, frame = op.plan.completion, particle.frames[-1]
+    assert plan is not None
     try:
-        language = plan.language(frame)
+        spoken = _language(op, plan, frame)
     except Fault:
         return None
-    assert isinstance(language, Language)
     c = particle.contexts[leaves(d)[0].index]
     begins = c.start + frame.slots[plan.origin]
     known = max(c.start, begins - 4)  # a character has at most four bytes, and so many tokens
@@ -167,9 +177,72 @@ def text_constraint(
     until = frame.slots[plan.ends]
     parts = tuple((p, of(frame)) for p, of in plan.parts) if blame else ()
     closed = plan.closed[0] if plan.closed is not None and plan.closed[1](frame) else None
-    constraint = make_constraint(language, until, vocabulary, closed is not None)
+    constraint = spoken.constraint(until, vocabulary, closed is not None)
+    if constraint.left_out and not spoken.is_noted and op.varying:
+        spoken.is_noted = True
+        _note_late(late, op.varying, plan, frame, constraint)
     ids = tokens[begins - known :]
     return TextConstraint(constraint, ids, budget, left, until, parts, closed)
+
+
+class _Language:
+    """The language of a draw and the constraints that were made of it. values: what it was made
+    of."""
+
+    def __init__(self, values: tuple[Any, ...], language: Language) -> None:
+        self.values, self.language, self.is_noted = values, language, False
+        self._made: dict[tuple[Until, str, bool], ref[Constraint]] = {}
+
+    def constraint(self, until: Until, vocabulary: Vocabulary, closed: bool) -> Constraint:
+        """As `make_constraint`, which knows it by its language: that may take long to compare."""
+        key = (until, vocabulary.fingerprint, closed)
+        made = self._made[key]() if key in self._made else None
+        if made is None:
+            made = make_constraint(self.language, until, vocabulary, closed)
+            self._made[key] = ref(made)
+        return made
+
+
+def _language(op: DrawOp, plan: CompletionConstraint[Compute], frame: ActiveFrame) -> _Language:
+    """The language of a draw as its particle stands. What it reads tells it, without a look at what
+    is in it: forks of a particle have the same values. Raises Fault."""
+    values = tuple(frame.slots[slot] for slot in op.language_reads)
+    key = tuple(map(id, values))
+    known: _Language | None = op.languages.get(key)
+    if known is None:
+        language = plan.language(frame)
+        assert isinstance(language, Language)
+        known = _Language(values, language)
+        if all(map(_never_changes, values)):
+            remember(op.languages, key, known, LANGUAGES)
+    return known
+
+
+def _never_changes(value: Any) -> bool:
+    """Whether a value is a text, a number or a list of these: what a context says changes."""
+    if isinstance(value, tuple):
+        return all(map(_never_changes, value))
+    return value is None or isinstance(value, str | int | float)
+
+
+def _note_late(
+    late: Late,
+    places: Sequence[Span],
+    plan: CompletionConstraint[Compute],
+    frame: ActiveFrame,
+    constraint: Constraint,
+) -> None:
+    """Notes which conditions, of those whose languages become known in the run, masks do not
+    follow, or not all the way."""
+    for place, of in plan.parts:
+        if place in places and place not in late:
+            language = of(frame)
+            why = why_unfollowed(language)
+            parts = () if why else parts_left_out(language)
+            if why or parts:
+                late[place] = bool(why), why or ", ".join(dict.fromkeys(parts))
+    if late.keys().isdisjoint(places):  # each is followed, and together they are too much
+        late[places[-1]] = False, ", ".join(dict.fromkeys(constraint.left_out))
 
 
 def prefix_mask(particle: RunningParticle, op: DrawOp, d: TokenDistribution) -> Mask | None:

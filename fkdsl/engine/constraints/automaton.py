@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fkdsl.base.deadline import PIECE, check, pieces
 from fkdsl.base.kept import kept
 from fkdsl.base.locks import locked
+from fkdsl.engine.constraints.bounds import verify_kinds, verify_size, within_bounds
 from fkdsl.engine.constraints.charsets import ALL_CHARACTERS, Partition
 from fkdsl.engine.constraints.composition import EXPLORED_STATES, EXPLORED_STEPS, table_of
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
@@ -27,9 +28,9 @@ from fkdsl.engine.constraints.stops import Ending, Until, drawn_texts, stops_of
 from fkdsl.engine.constraints.tables import Table
 
 MOST_STATES = 20_000
-KEPT_STATES, KEPT_AUTOMATA = 200_000, 2_000
-"""States, and automata, that are kept for later: where a condition reads a variable, a population
-has many."""
+KEPT_CELLS, KEPT_AUTOMATA = 20_000_000, 2_000
+"""Numbers in tables, and automata, that are kept for later: where a condition reads a variable, a
+population has many."""
 DEAD = 0
 """The state of the empty language."""
 
@@ -56,9 +57,22 @@ class Automaton:
         most_explored: int = EXPLORED_STATES,
         algebra: Callable[[int], Algebra] = Algebra,
     ) -> None:
-        stops = stops_of(until)
         self.lock = threading.RLock()
-        self._over(Partition(charsets_in(language, stops)))
+        with within_bounds():
+            self._make(language, stops_of(until), ending, most_explored, algebra)
+
+    def _make(
+        self,
+        language: Language,
+        stops: tuple[str, ...],
+        ending: Ending,
+        most_explored: int,
+        algebra: Callable[[int], Algebra],
+    ) -> None:
+        verify_size(language, stops)
+        sets = charsets_in(language, stops)
+        verify_kinds(sets)
+        self._over(Partition(sets))
         if most_explored == EXPLORED_STATES and algebra is Algebra:
             table = table_of(language, self.partition, stops, ending)
             if table is not None:
@@ -256,8 +270,19 @@ class Automaton:
         return not bool(self.is_live(np.array([self.start], dtype=np.int32))[0])
 
 
-@kept(KEPT_STATES, lambda made: made.size, KEPT_AUTOMATA)
 def automaton(language: Language, until: Until = "", ending: Ending = Ending.ANY) -> Automaton:
     """The automaton of the texts that may be drawn for a language (stops.drawn_texts). Raises
     Unsupported or TooComplex."""
-    return Automaton(language, until, ending)
+    made = _made(language, until, ending)
+    if isinstance(made, str):
+        raise TooComplex(made)
+    return made
+
+
+@kept(KEPT_CELLS, lambda made: 1 if isinstance(made, str) else made.table.size, KEPT_AUTOMATA)
+def _made(language: Language, until: Until, ending: Ending) -> Automaton | str:
+    """The automaton, or why it is too complex: who asks again need not wait again."""
+    try:
+        return Automaton(language, until, ending)
+    except TooComplex as error:
+        return str(error)

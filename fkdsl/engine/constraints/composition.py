@@ -15,6 +15,7 @@ from fkdsl.engine.constraints.languages import (
     Beginnings,
     Both,
     Complement,
+    Contains,
     Either,
     Language,
     MayFail,
@@ -62,7 +63,11 @@ class _Composition:
             case Both((_, *_) as parts):
                 return self.of_all(parts, upper, either=False)
             case Either((_, *_) as parts):
-                return self.of_all(parts, upper, either=True)
+                words = tuple(p for p in parts if isinstance(p, Contains))
+                if words == parts:  # a list of words is one automaton, however many there are
+                    return self.explored(language, upper)
+                others = [p for p in parts if not isinstance(p, Contains)]
+                return self.of_all([*others, *([Either(words)] if words else [])], upper, True)
             case MayFail(part, fails):
                 return self.of_all((part,) if upper else (part, fails), upper, either=True)
             case Complement(part):

@@ -26,13 +26,19 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.backward import Way
+from fkdsl.engine.constraints.bounds import MOST_PARTS, within_bounds
 from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammars import GrammarMasks, mistake
 from fkdsl.engine.constraints.json_narrowing import is_json_test, narrowed
 from fkdsl.engine.constraints.language_charsets import refers_to_groups, weaker_form_reasons
-from fkdsl.engine.constraints.language_parts import conjunct_languages, has_larger, is_regular
+from fkdsl.engine.constraints.language_parts import (
+    conjunct_languages,
+    has_larger,
+    is_regular,
+    words_together,
+)
 from fkdsl.engine.constraints.languages import (
     Both,
     Either,
@@ -72,10 +78,23 @@ class Constraint:
         self.lock = threading.RLock()
         self.vocabulary = vocabulary
         self.futures: tuple[Future, ...] | None = None
-        regular: list[Language] = []
+        self.regular: RegularMasks | ClosedMasks | None = None
         self.grammars: list[GrammarMasks] = []
         self.alternatives: list[Alternatives] = []
-        parts, self.left_out = narrowed(conjunct_languages(language))
+        self.left_out: list[str] = []
+        try:
+            with within_bounds():
+                self._make(language, until, closed)
+        except TooComplex as error:  # what there is so far allows no less than all of it does
+            self.left_out.append(f"masks with {error}")
+
+    def _make(self, language: Language, until: Until, closed: bool) -> None:
+        vocabulary = self.vocabulary
+        regular: list[Language] = []
+        parts, left_out = narrowed(words_together(conjunct_languages(language)))
+        self.left_out += left_out
+        if len(parts) > MOST_PARTS:
+            raise TooComplex(f"more than {MOST_PARTS:,} parts")
         for part, outlined in parts:
             if is_regular(part):
                 reason = why_unfollowed(part)
@@ -103,7 +122,7 @@ class Constraint:
         self, parts: list[Language], until: Until, closed: bool
     ) -> RegularMasks | ClosedMasks | None:
         while parts or closed:
-            language = Both(tuple(parts))
+            language = parts[0] if len(parts) == 1 else Both(tuple(parts))
             try:
                 if closed:
                     return ClosedMasks(language, until, self.vocabulary)

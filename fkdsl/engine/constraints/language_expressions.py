@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from fkdsl.engine.constraints import transducers
 from fkdsl.engine.constraints.added_numbers import AddedNumbers
@@ -99,7 +99,7 @@ class LanguageExpressions:
             case Texts(texts):
                 return self.texts(texts)
             case Contains(part):
-                return a.concat_all([a.EVERYTHING, self.text(part), a.EVERYTHING])
+                return self.containing([part])
             case StartsWith(part):
                 return a.concat(self.text(part), a.EVERYTHING)
             case EndsWith(part):
@@ -119,7 +119,9 @@ class LanguageExpressions:
             case Both(parts):
                 return a.intersection([self.language(p, upper) for p in parts])
             case Either(parts):
-                return a.union([self.language(p, upper) for p in parts])
+                words = [p.part for p in parts if isinstance(p, Contains)]
+                others = [self.language(p, upper) for p in parts if not isinstance(p, Contains)]
+                return a.union([*others, self.containing(words)])
             case Complement(part=inner):
                 return a.complement(self.language(inner, not upper))
         return self.of_view(language, upper)
@@ -306,9 +308,16 @@ class LanguageExpressions:
     def text(self, text: str) -> int:
         return self.tree(text_tree(text))
 
-    def texts(self, texts: Iterable[str]) -> int:
+    def containing(self, words: Sequence[str]) -> int:
+        """The texts that contain one of the words."""
+        a = self.a
+        return a.concat_all([a.EVERYTHING, self.texts(words), a.EVERYTHING])
+
+    def texts(self, texts: Sequence[str]) -> int:
         """One of the texts, as a trie: so the union at each character has few parts, however many
         texts there are."""
+        if len(texts) == 1:
+            return self.text(texts[0])
         by_first: dict[str, list[str]] = {}
         for text in texts:
             by_first.setdefault(text[:1], []).append(text[1:])

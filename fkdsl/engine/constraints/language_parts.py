@@ -13,6 +13,7 @@ from fkdsl.engine.constraints.languages import (
     Both,
     Cased,
     Complement,
+    Contains,
     Count,
     Counted,
     Either,
@@ -45,6 +46,22 @@ def conjunct_languages(language: Language) -> Iterable[Language]:
             yield from conjunct_languages(part)
     else:
         yield language
+
+
+def words_together(parts: Iterable[Language]) -> list[Language]:
+    """The parts of a conjunction, with all the words that a text must not contain in one of them:
+    that is one automaton, however many they are."""
+    parts, others, words = list(parts), list[Language](), dict[Language, None]()
+    for part in parts:
+        match part:
+            case Complement(Contains() as word):
+                words[word] = None
+            case Complement(Either(banned)) if all(isinstance(b, Contains) for b in banned):
+                words |= dict.fromkeys(banned)
+            case _:
+                others.append(part)
+    together = Complement(Either(tuple(words)))
+    return [*others, together] if len(others) + 1 < len(parts) else parts
 
 
 def without_mistakes(language: Language) -> Language:

@@ -1,0 +1,32 @@
+"""What a run says of conditions that guide nothing, or not all the way, which was not known before
+it: their languages are made of parameters, data or earlier draws. The words are those of FK501,
+which the compiler says of the others (ir/passes/text_diagnostics.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fkdsl.base.spans import Span
+from fkdsl.ir import nodes as ir
+
+HELP = (
+    "where most particles die, make what it is made of smaller, or add a condition that guides the "
+    "text, such as `len(words(s)) <= 12`"
+)
+
+
+def late_notes(late: Mapping[Span, tuple[bool, str]], program: ir.Program) -> tuple[str, ...]:
+    """A line for each such condition. Those that are tried at every token are left out: they are
+    not checked late. late: see ProposalSettings."""
+    early = {
+        i.span
+        for function in program.functions.values()
+        for i in function.body
+        if isinstance(i, ir.Condition) and i.early
+    }
+    return tuple(
+        f"{place.source.name}:{place.line}: {'' if whole else 'a part of '}this is checked only "
+        f"when the text is complete (FK501): no mask follows {why}; {HELP}"
+        for place, (whole, why) in late.items()
+        if place not in early
+    )
