@@ -58,7 +58,7 @@ class DecoderModel(TokenizedModel):
                 logits, segments = self.step.forward(rows)
             else:
                 logits, segments = self.decoder.forward(rows)
-            return forward_results(logits, rows, segments)
+            return forward_results(logits, rows, segments, overwrite=True)
 
 
 def step_of(decoder: Decoder) -> DecodeStep | None:

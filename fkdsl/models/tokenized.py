@@ -3,7 +3,6 @@ chats, facts, and log-probabilities from logits."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
@@ -15,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.probability_blocks import BLOCK
 from fkdsl.base.quick_dataclass import dataclass
-from fkdsl.base.remembered import shares
 from fkdsl.models.compat.panics import panics_are_errors
 from fkdsl.models.cost import Cost
+from fkdsl.models.cpu_rows import Rows, log_softmax, masked_block_sums
 from fkdsl.models.device.rows import rows_on_device, stays
 from fkdsl.models.interface import CacheSegment, ForwardResult, ForwardRow, LogProbRows
 from fkdsl.models.kv_pool import KVPool
@@ -146,95 +144,56 @@ def row_log_probs(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogP
     after row. Raises CallError for NaN."""
     if stays(logits.device):
         return _left_on_device(logits, rows)
-    log_p, _ = _normalised(logits)
-    return split_by_row(log_p.numpy(), rows)
+    array, overwrite = _array(logits, overwrite=False)
+    log_p, _ = log_softmax(array, not_a_number, overwrite)
+    return split_by_row(log_p, rows)
 
 
 def forward_results(
-    logits: torch.Tensor, rows: Sequence[ForwardRow], segments: Sequence[CacheSegment]
+    logits: torch.Tensor,
+    rows: Sequence[ForwardRow],
+    segments: Sequence[CacheSegment],
+    overwrite: bool = False,
 ) -> list[ForwardResult]:
     """The results of a batch, with sums over blocks. logits: (n, V) of all wanted positions, row
-    after row. Raises CallError for NaN.
+    after row; overwrite: whether log-probabilities may take their place. Raises CallError for NaN.
 
     Rows stay on any device but a CPU.
     """
     if stays(logits.device):
         left = _left_on_device(logits, rows)
         return [ForwardResult(p, s) for p, s in zip(left, segments, strict=True)]
-    log_p, block_sums = _normalised(logits)
-    log_probs = split_by_row(log_p.numpy(), rows)
-    row_sums = split_by_row(block_sums.numpy().astype(np.float64), rows)
+    array, overwrite = _array(logits, overwrite)
+    return results_of(array, rows, segments, overwrite)
+
+
+def results_of(
+    logits: Rows,
+    rows: Sequence[ForwardRow],
+    segments: Sequence[CacheSegment],
+    overwrite: bool = False,
+) -> list[ForwardResult]:
+    """`forward_results` of logits in an array."""
+    log_p, sums = log_softmax(logits, not_a_number, overwrite)
+    if len(rows) == len(log_p) == 1:
+        return [ForwardResult(log_p, segments[0], sums=sums)]
+    log_probs, row_sums = split_by_row(log_p, rows), split_by_row(sums, rows)
     return [
         ForwardResult(p, s, sums=b) for p, s, b in zip(log_probs, segments, row_sums, strict=True)
     ]
 
 
-def _normalised(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, V) log-probabilities (nats) and (n, blocks) the sums over their blocks, of logits (n, V)
-    on a CPU. Raises CallError for NaN.
-
-    The sums over blocks also give the normaliser, so exp is computed once, and the rounding error
-    is smaller than that of one sum over a long row, some 1e-5, which would add up over a text. A
-    few positions are computed at a time, so that the values in between stay in the processor's
-    caches.
-    """
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    n, V = logits.shape
-    whole = V // BLOCK * BLOCK
-    log_p, sums = (torch.empty((n, k), dtype=wide) for k in (V, -(-V // BLOCK)))
-    size = min(2 * torch.get_num_threads(), n)
-    scratch = torch.empty((size, V), dtype=wide)
-    for i in range(0, n, max(size, 1)):
-        at, k = slice(i, i + size), min(size, n - i)
-        x = log_p[at].copy_(logits[at])
-        x -= x.amax(-1, keepdim=True)
-        p = torch.exp(x, out=scratch[:k])
-        torch.sum(p[:, :whole].view(k, V // BLOCK, BLOCK), dim=-1, out=sums[at, : V // BLOCK])
-        if whole < V:
-            sums[at, -1] = p[:, whole:].sum(-1)
-        total = sums[at].sum(-1, keepdim=True)
-        x -= total.log()
-        sums[at] /= total
-    if log_p[:, 0].isnan().any():  # one NaN or infinity makes the whole row NaN
-        raise not_a_number()
-    return log_p, sums
+def _array(logits: torch.Tensor, overwrite: bool) -> tuple[Rows, bool]:
+    """Logits on a CPU as an array, in single precision unless they are in double, and whether it
+    may be written to."""
+    if logits.dtype in (torch.float32, torch.float64):
+        return logits.numpy(), overwrite
+    return logits.float().numpy(), True
 
 
 def _left_on_device(logits: torch.Tensor, rows: Sequence[ForwardRow]) -> list[LogProbRows]:
     counts = [len(row.wanted) for row in rows]
     return cast(list[LogProbRows], rows_on_device(logits, not_a_number, counts))
-
-
-def masked_block_sums(
-    rows: Sequence[NDArray[Any]], masks: Sequence[NDArray[np.bool_]]
-) -> list[NDArray[np.float64]]:
-    """See SumsMaskedRows."""
-    if not rows:
-        return []
-    V = len(rows[0])
-    both = torch.from_numpy(np.zeros((2, -(-V // BLOCK), BLOCK), dtype=rows[0].dtype))
-    (p_blocks, left_blocks), (p, left) = both.unbind(), both.view(2, -1)[:, :V].unbind()
-    sums = torch.empty((len(rows), len(p_blocks)), dtype=p.dtype)
-    of_each, factors = sums.unbind(), {id(mask): torch.from_numpy(shares(mask)) for mask in masks}
-    # A row is exponentiated once, and one mask at a time stays in the caches.
-    first = {id(row): id(mask) for row, mask in zip(rows, masks, strict=True)}
-    order = sorted(range(len(rows)), key=lambda i: (first[id(rows[i])], id(rows[i]), id(masks[i])))
-    exponentiated = None
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # a row from a file cannot be written to, and is not
-        for i, following in zip(order, (*order[1:], None), strict=True):
-            if rows[i] is not exponentiated:
-                exponentiated = rows[i]
-                torch.exp(torch.from_numpy(rows[i]), out=p)
-            if following is not None and rows[following] is rows[i]:  # p is needed once more
-                torch.mul(p, factors[id(masks[i])], out=left)
-                torch.sum(left_blocks, dim=1, out=of_each[i])
-            else:
-                p.mul_(factors[id(masks[i])])
-                torch.sum(p_blocks, dim=1, out=of_each[i])
-    return list(sums.numpy().astype(np.float64))
 
 
 def split_by_row(values: NDArray[Any], rows: Sequence[ForwardRow]) -> list[NDArray[Any]]:

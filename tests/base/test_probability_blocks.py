@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +14,7 @@ from fkdsl.base.probability_blocks import FEW, ProbabilityBlocks, block_sums
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import expectation
 from fkdsl.inference.samplers.smc import importance
-from fkdsl.models.interface import ForwardRow
 from fkdsl.models.table import TableModel
-from fkdsl.models.tokenized import forward_results, row_log_probs
 from fkdsl.proposals.rejection import weighted_rejection
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.testing.laws import assert_same_masses, exact_measure, expected_measure
@@ -220,44 +217,3 @@ def test_wrong_sums_would_change_the_measure(monkeypatch):
     )
     with pytest.raises(AssertionError):
         assert_same_masses(expected_measure(model, lambda rng: importance(model, rng, 1)), plain)
-
-
-@pytest.mark.parametrize("size", [1, 255, 256, 600])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_a_models_sums_are_those_of_its_rows(size, dtype):
-    torch.manual_seed(0)
-    wanted = [(0,), (), (0, 2), (0, 1, 2, 3)]
-    logits = (torch.randn(7, size) * 4).to(dtype)
-    rows = [ForwardRow(None, (1, 2, 3, 4), w) for w in wanted]
-    answers = forward_results(logits, rows, [None] * 4)
-    whole = np.concatenate([a.log_probs for a in answers])
-    wide = logits.to(torch.float64 if dtype == torch.float64 else torch.float32)
-    np.testing.assert_allclose(whole, torch.log_softmax(wide, -1).numpy(), atol=1e-6)
-    assert [len(a.log_probs) for a in answers] == [len(a.sums) for a in answers] == [1, 0, 2, 4]
-    for sums, row in zip(np.concatenate([a.sums for a in answers]), whole, strict=True):
-        assert sums.dtype == np.float64
-        np.testing.assert_allclose(sums, block_sums(np.exp(row)), atol=1e-6)
-
-
-def test_long_rows_of_both_ways_add_up_to_one():
-    """float32's own log-softmax is off by 7e-6 of SmolLM2's rows, and a text has one a token."""
-    logits = torch.randn(6, 49_152, generator=torch.Generator().manual_seed(1)) * 3
-    rows = [ForwardRow(None, (1, 2), (0, 1))] * 3
-    answers = [a.log_probs for a in forward_results(logits, rows, [None] * 3)]
-    for found in (answers, row_log_probs(logits, rows)):
-        sums = np.exp(np.concatenate(found).astype(np.float64)).sum(axis=1)
-        assert np.abs(np.log(sums)).max() <= 5e-7
-
-
-def test_rows_of_a_long_text_take_no_more_memory_than_its_logits_and_a_few_rows(monkeypatch):
-    """Beside the logits of 1000 positions of SmolLM2, of 197 MB, row_log_probs took 790."""
-    sizes = []
-
-    def noting(of):
-        return lambda t, **options: sizes.append(t.numel()) or of(t, **options)
-
-    for name in ("exp", "log_softmax"):
-        monkeypatch.setattr(torch, name, noting(getattr(torch, name)))
-    V, n = 1000, 100
-    row_log_probs(torch.randn(n, V), [ForwardRow(None, tuple(range(n)), tuple(range(n)))])
-    assert 0 < max(sizes) <= 2 * torch.get_num_threads() * V

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import fkdsl
 from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks, masked_sums
 from fkdsl.engine.cached_transformer import CachedTransformer
+from fkdsl.models.cpu_rows import masked_block_sums
 from fkdsl.models.table import TableModel
-from fkdsl.models.tokenized import masked_block_sums
 
 
 @given(
