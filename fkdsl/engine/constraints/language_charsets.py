@@ -132,12 +132,13 @@ def _charsets_of_items(by: str | tuple[str, str]) -> list[Charset]:
 
 
 def _trees(language: Language) -> Iterable[Tree]:
-    """The pattern trees of a language, not of its parts. Raises Unsupported."""
+    """Pattern trees with the sets of characters and the assertions of a language, not of its
+    parts. Raises Unsupported."""
     match language:
         case Matches(pattern):
             yield parse_pattern(pattern)
         case Texts(texts):
-            yield from map(text_tree, texts)
+            yield text_tree("".join(dict.fromkeys("".join(texts))))  # each character once
         case Contains(part) | StartsWith(part) | EndsWith(part):
             yield text_tree(part)
         case Outlined(outline, stops):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fkdsl.base.deadline import check
 from fkdsl.engine.constraints import transducers
 from fkdsl.engine.constraints.added_numbers import AddedNumbers
 from fkdsl.engine.constraints.case_mapping import (
@@ -316,6 +317,7 @@ class LanguageExpressions:
     def texts(self, texts: Sequence[str]) -> int:
         """One of the texts, as a trie: so the union at each character has few parts, however many
         texts there are."""
+        check()
         if len(texts) == 1:
             return self.text(texts[0])
         by_first: dict[str, list[str]] = {}
