@@ -100,16 +100,19 @@ def with_conflicts(died: PopulationDied, contradictions: Sequence[Conflict]) -> 
     """The error with each conflict among its facts."""
     if not contradictions:
         return died
-    facts = [line for conflict in contradictions for line in conflict_text(conflict)]
+    facts = [line for c in contradictions for line in conflict_text(c, died.short)]
     alone = all(len(conflict.places) == 1 for conflict in contradictions)
     which = "this line" if alone and len(contradictions) == 1 else "one of these lines"
     help = f"loosen {which}, or leave it out" if contradictions[0].certain else died.help
+    if not died.short.isdisjoint(contradictions[0].places):
+        help = f"let the text have more tokens, or {help}"
     details = {**died.details, "conflicts": [conflict_json(c) for c in contradictions]}
     return PopulationDied(died.message, help, (*died.facts, *facts), details)
 
 
-def conflict_text(conflict: Conflict) -> list[str]:
-    """What is known of the lines, then each of them."""
+def conflict_text(conflict: Conflict, short: frozenset[Span] = frozenset()) -> list[str]:
+    """What is known of the lines, then each of them. short: the lines for which a text may have too
+    few tokens."""
     one = len(conflict.places) == 1
     claim = {
         (True, True): "this line can never hold:",
@@ -117,6 +120,9 @@ def conflict_text(conflict: Conflict) -> list[str]:
         (False, True): "this line never held in this run:",
         (False, False): "these lines never held together in this run:",
     }[conflict.certain, one]
+    if conflict.certain and not short.isdisjoint(conflict.places):
+        claim = claim.replace("never hold:", "never hold in so few tokens:")
+        claim = claim.replace("together:", "together in so few tokens:")
     return [claim, *(f"  line {s.line}: {shortened(source_text(s))}" for s in conflict.places)]
 
 

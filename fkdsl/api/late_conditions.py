@@ -1,13 +1,12 @@
-"""What a run says of conditions that guide nothing, or not all the way, which was not known before
-it: their languages are made of parameters, data or earlier draws. The words are those of FK501,
-which the compiler says of the others (ir/passes/text_diagnostics.py)."""
+"""What a run says of conditions on texts that have too few tokens, and of those that guide nothing,
+or not all the way, which was not known before it: their languages are made of parameters, data or
+earlier draws. The words are those of FK501, which the compiler says of the others
+(ir/passes/text_diagnostics.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from fkdsl.base.spans import Span
 from fkdsl.ir import nodes as ir
+from fkdsl.proposals.text_masks import Late, Short
 
 HELP = (
     "where most particles die, make what it is made of smaller, or add a condition that guides the "
@@ -15,7 +14,18 @@ HELP = (
 )
 
 
-def late_notes(late: Mapping[Span, tuple[bool, str]], program: ir.Program) -> tuple[str, ...]:
+def short_facts(short: Short) -> tuple[str, ...]:
+    """A line for each condition for which a text may have too few tokens."""
+    return tuple(
+        f"line {place.line} asks for a text of "
+        + (f"at least {needed:,}" if needed is not None else "many more")
+        + f" tokens, and the text may have {given:,}"
+        + (f": write max_tokens={needed} or more" if needed is not None else "")
+        for place, (given, needed) in short.items()
+    )
+
+
+def late_notes(late: Late, program: ir.Program) -> tuple[str, ...]:
     """A line for each such condition. Those that are tried at every token are left out: they are
     not checked late. late: see ProposalSettings."""
     early = {

@@ -13,7 +13,7 @@ from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.late_conditions import late_notes
+from fkdsl.api.late_conditions import late_notes, short_facts
 from fkdsl.api.lookahead import (
     LookaheadDecision,
     LookaheadFacts,
@@ -65,7 +65,9 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
             try:
                 result = _run_method(request, model, record, recorder, observer, place)
             except PopulationDied as died:
-                died.facts += late_notes(model.proposals.late, program.ir())
+                short = model.proposals.short
+                died.facts += short_facts(short) + late_notes(model.proposals.late, program.ir())
+                died.short = frozenset(short)
                 raise
         if recorder is not None:
             result = recorder.of_result(result)
@@ -76,7 +78,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
         drafts, lookahead = place.facts()
         counts, notes = draft_report(drafts)
         notes += lookahead_notes(request.lookahead, request.call, lookahead)
-        notes += late_notes(model.proposals.late, program.ir())
+        if sampled:
+            notes += late_notes(model.proposals.late, program.ir())
         told = (*engines.notes(), *program.index_notes(), *place.notes())
         notes = (*result.notes, *late, *notes, *told)
         result = replace(result, queries=answered, notes=notes, drafts=counts)

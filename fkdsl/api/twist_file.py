@@ -135,6 +135,11 @@ def _checksum(facts: str, arrays: Mapping[str, Any]) -> str:
 def read_twist(path: Path) -> tuple[LearnedTwist, dict[str, Any]]:
     """(the twist, the facts of the header). Raises CallError for a file of another kind, a damaged
     one, and one whose numbers are no twist's."""
+    if path.suffix == ".fk":
+        raise CallError(
+            f"{path} is a program, and --twist takes what `fkdsl tune` learned of one",
+            f"tune it first: fkdsl tune {path}",
+        )
     try:
         data = read_file(path, MOST_TWIST)
     except FileNotFoundError:

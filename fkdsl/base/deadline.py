@@ -205,12 +205,12 @@ class _Work(Deadline):
 
 
 @contextmanager
-def working(seconds: float) -> Iterator[None]:
+def within_cpu_time(seconds: float) -> Iterator[None]:
     """Has `check` raise OutOfTime in the code inside once that has used the seconds of CPU time:
     for our own code, which calls it, where `bounded` is for a library's.
 
     >>> try:
-    ...     with working(0.01):
+    ...     with within_cpu_time(0.01):
     ...         while True:
     ...             check()
     ... except OutOfTime as error:

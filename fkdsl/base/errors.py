@@ -76,7 +76,8 @@ class InferenceFailed(FkdslError):
 
 class PopulationDied(InferenceFailed):
     """Every particle's weight is zero: Z_hat = 0. The facts say where and why; `details` says it as
-    JSON; `blame` (inference.assess.blame), what each line did, where that was asked for."""
+    JSON; `blame` (inference.assess.blame), what each line did, where that was asked for; `short`,
+    the places of conditions for which a text may have too few tokens."""
 
     log_z = -math.inf
 
@@ -89,6 +90,7 @@ class PopulationDied(InferenceFailed):
     ) -> None:
         self.details: Mapping[str, Any] = details or {}
         self.blame: Any = None
+        self.short: frozenset[Any] = frozenset()
         super().__init__(message, help, facts)
 
     @property

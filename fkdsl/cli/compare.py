@@ -11,8 +11,8 @@ from typing import Any
 from fkdsl.api.compare import DEFAULT_METHODS, Comparison, Row, check_comparison, compare
 from fkdsl.cli.call import called_engines, called_program
 from fkdsl.cli.check import warn
-from fkdsl.cli.output import print_json, say
-from fkdsl.cli.progress import RunProgress
+from fkdsl.cli.output import print_json, say, tell
+from fkdsl.cli.progress import RunProgress, is_live
 
 WIDTH = 100
 """Characters of the longest line."""
@@ -39,8 +39,13 @@ def main(args: argparse.Namespace) -> int:
     check_comparison(methods, args.budget, args.runs, args.max_states)
     warn(program.warnings)
     with RunProgress(program.name) as progress:
+        begun = set[str]()
 
         def watch(title: str, step: Any, tokens: int) -> None:
+            method = title.partition(":")[0]
+            if method not in begun and not is_live():  # nobody sees the line of progress
+                tell(f"{program.name}: {method} ({len(begun) + 1} of {len(methods)} methods)")
+            begun.add(method)
             progress.stage(title)
             progress.step(step, tokens)
 

@@ -42,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _failed(
-            CallError(f"{place}{reason(error)}", "see whether it can be read and written"), given
+            CallError(
+                f"{place}{reason(error)}",
+                "see whether there is room, and who may read and write it",
+            ),
+            given,
         )
 
 
@@ -88,6 +92,7 @@ def _failed(error: FkdslError, given: list[str]) -> int:
         return finish(report(error, json=json))
     except OSError:
         discard(sys.stdout)
+        tell(f"error: {error}")
         return finish(error.exit_status)
 
 

@@ -12,8 +12,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -86,7 +86,21 @@ def say(
     """Prints text for people, on stdout unless `file` says otherwise. All such text goes through
     here or `tell`, so that no character of a value, a name or a program's line controls the
     terminal."""
-    print(shown(text), end=end, file=file, flush=flush)
+    with _named(file):
+        print(shown(text), end=end, file=file, flush=flush)
+
+
+@contextmanager
+def _named(file: TextIO | None) -> Iterator[None]:
+    """Names standard output in the system's error where that is what cannot be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if file is not None:
+            raise
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def tell(text: str) -> None:
@@ -151,7 +165,8 @@ def _without_infinities(value: Any, place: str, places: dict[str, dict[str, None
 
 def print_json(data: Mapping[str, Any]) -> None:
     """Prints the object of `--json` on a line of stdout."""
-    print(json_text(data))
+    with _named(None):
+        print(json_text(data))
 
 
 # ------------------------------------------------------------------------ files

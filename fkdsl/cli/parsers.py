@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from fkdsl.base.diagnostics import near_name
@@ -27,6 +29,68 @@ Exit status: 0 an answer, 1 the program is wrong, 2 the call is wrong,
 """
 
 
+_later_wins: ContextVar[bool] = ContextVar("later_wins", default=False)
+
+
+@contextmanager
+def later_wins() -> Iterator[None]:
+    """Of a flag that is given twice the later one counts: where the flags of a line are added to
+    those of a session."""
+    token = _later_wins.set(True)
+    try:
+        yield
+    finally:
+        _later_wins.reset(token)
+
+
+class StoreOnce(argparse.Action):
+    """Sets a value once: where a flag is given twice with two values, neither is taken. shared: the
+    name of what this flag and others set, if they do."""
+
+    shared = ""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string is not None and not _later_wins.get():
+            given: dict[str, tuple[str, Any]] = vars(namespace).setdefault("_flags", {})
+            value = self.const if values == [] else values
+            first, before = given.setdefault(self.shared or self.dest, (option_string, value))
+            if before != value:
+                flags = option_string, f"{option_string} {value}"
+                twice = f"{first} is given twice, as {before} and as {value}"
+                both = f"{first} and {flags[self.nargs != 0]} say two things"
+                raise CallError(twice if first == option_string else both, "leave one of them out")
+        self.set(namespace, values)
+
+    def set(self, namespace: argparse.Namespace, values: Any) -> None:
+        """Takes the value."""
+        setattr(namespace, self.dest, values)
+
+
+class TakeParameter(argparse.Action):
+    """Adds a `-p NAME=VALUE`; a name has one value."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name = values.partition("=")[0]
+        others = [p for p in namespace.parameters if p.partition("=")[0] != name]
+        twice = len(others) < len(namespace.parameters) and values not in namespace.parameters
+        if twice and not _later_wins.get():
+            help = 'leave one of them out; a list is one value: -p \'words=["a", "b"]\''
+            raise CallError(f"-p {name} is given twice, with two values", help)
+        namespace.parameters = [*others, values]
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises CallError for a wrong call, with the option or the command that was
     meant. Its help has the line of usage that it is given, and groups in the order in which they
@@ -34,6 +98,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, add_help=False, **settings)
+        for action in (None, "store"):
+            self.register("action", action, StoreOnce)
         # Whoever reads the help need not be told how to have it.
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
 

@@ -17,6 +17,7 @@ from fkdsl.cli.commands import COMMANDS
 from fkdsl.cli.failure import report
 from fkdsl.cli.flags import command_parser
 from fkdsl.cli.output import say, tell
+from fkdsl.cli.parsers import later_wins
 
 PROMPT = "fkdsl> "
 HELP = """a line is flags of `fkdsl run` for this run, such as --seed 2 -p n=3
@@ -100,7 +101,8 @@ class Session:
         return status
 
     def _parsed(self, command: str, words: list[str]) -> argparse.Namespace:
-        return command_parser().parse_args([command, *words])
+        with later_wins():
+            return command_parser().parse_args([command, *words])
 
 
 def _words(line: str) -> list[str]:

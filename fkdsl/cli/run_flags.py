@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from fkdsl.cli.parsers import StoreOnce, TakeParameter
 from fkdsl.inference.options import Option
 from fkdsl.models.dtypes import DTYPE_NAMES
 from fkdsl.models.runtimes import RUNTIMES
@@ -17,16 +18,12 @@ FEW = 4
 """Methods at most that the help of an option names."""
 
 
-class ChooseFormat(argparse.Action):
+class ChooseFormat(StoreOnce):
     """Sets `format`, and `json`, which all parts of a command ask for."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    shared = "format"
+
+    def set(self, namespace: argparse.Namespace, values: Any) -> None:
         namespace.format = values or "json"
         namespace.json = namespace.format == "json"
 
@@ -44,7 +41,7 @@ def add_call(parser: argparse.ArgumentParser) -> None:
     add_program(parser).add_argument(
         "-p",
         dest="parameters",
-        action="append",
+        action=TakeParameter,
         default=[],
         metavar="NAME=VALUE",
         help="a parameter of the program",
@@ -123,7 +120,9 @@ def add_steps(parser: argparse._ActionsContainer) -> None:
 
 def add_json(parser: argparse._ActionsContainer) -> None:
     parser.set_defaults(format="table", json=False)
-    parser.add_argument("--json", action=ChooseFormat, nargs=0, help="print one JSON object")
+    parser.add_argument(
+        "--json", action=ChooseFormat, nargs=0, const="json", help="print one JSON object"
+    )
 
 
 def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:

@@ -81,10 +81,17 @@ class ContextTable:
         c = self.contexts[ref.index]
         ends = self.vocabulary(ref).ends
         self.charge(NODE * len(ids))
-        node = self.engines[c.model].extend(c.node, ids)
+        node = self.extended(c, ids)
         done = c.done or not ends.isdisjoint(ids)
         pending = None if ids else c.pending
         self.set_context(ref, ContextState(c.model, node, c.start, c.skip, done, pending, c.guess))
+
+    def extended(self, c: ContextState, ids: tuple[int, ...]) -> Context:
+        """The sequence of a context with more tokens. Raises Fault where the model reads fewer."""
+        try:
+            return self.engines[c.model].extend(c.node, ids)
+        except CallError as error:
+            raise Fault("FK402", error.message, error.help) from None
 
     def append_token(self, ref: ContextRef, token: int) -> None:
         """`extend` by one token of the vocabulary."""
@@ -92,7 +99,10 @@ class ContextTable:
         engine = self.engines[c.model]
         self.charge(NODE)
         done = c.done or token in engine.model.vocabulary.ends
-        node = engine.child(c.node, token)
+        try:
+            node = engine.child(c.node, token)
+        except CallError as error:  # longer than the model reads
+            raise Fault("FK402", error.message, error.help) from None
         contexts = self.contexts = self.contexts.copy()
         contexts[ref.index] = ContextState(c.model, node, c.start, c.skip, done, None, c.guess)
 
@@ -136,7 +146,7 @@ class ContextTable:
         engine = self.engines[c.model]
         if c.done:
             return [nothing(engine.model.vocabulary)] * len(ids)
-        nodes = [engine.extend(c.node, ids[:k]) for k in range(len(ids))]
+        nodes = [self.extended(c, ids[:k]) for k in range(len(ids))]
         self.need([(c.model, node) for node in nodes])
         rows = [self.rows[node] for node in nodes]
         if rows:

@@ -87,7 +87,7 @@ def _observe_text(particle: ContextTable, value: Any, d: TokenDistribution) -> f
     ids = particle.ids_of(leaves(d)[0], value)
     particle.need(
         [
-            (c.model, particle.engines[c.model].extend(c.node, ids[:k]))
+            (c.model, particle.extended(c, ids[:k]))
             for c in (particle.contexts[r.index] for r in leaves(d))
             if not c.done
             for k in range(len(ids))
@@ -108,9 +108,8 @@ def choice_log_probs(particle: ContextTable, d: ChoiceOf) -> Floats:
     particle.next_rows(d.context)
     c = particle.contexts[d.context.index]
     paths = [] if c.done else [particle.ids_of(d.context, o) for o in d.options]
-    engine = particle.engines[c.model]
     particle.need(
-        [(c.model, engine.extend(c.node, ids[:k])) for ids in paths for k in range(len(ids))]
+        [(c.model, particle.extended(c, ids[:k])) for ids in paths for k in range(len(ids))]
     )
     if d.other is not None:
         if c.done:  # it goes on with nothing, which is none of the options

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from fkdsl.api.auto import AUTO_METHOD, chosen_run
 from fkdsl.api.engines import LoadedModels
 from fkdsl.api.run import run
 from fkdsl.base.deadline import Deadline, until
@@ -30,6 +31,7 @@ from fkdsl.cli.check import warn
 from fkdsl.cli.failure import report
 from fkdsl.cli.flags import command_parser
 from fkdsl.cli.progress import RunProgress
+from fkdsl.cli.run_flags import FORMATS
 from fkdsl.inference.interface import Step
 from fkdsl.inference.result import SHOWN, Result
 
@@ -37,7 +39,7 @@ CELL = "cell.fk"
 """What messages call the cell. Its imports and schemas are in the folder of the notebook."""
 BETWEEN = 0.2
 """Seconds between two lines of progress."""
-NOT_HERE = ("report", "watch", "resume", "prefill")
+NOT_HERE = ("report", "watch", "resume", "prefill", "json", "stats")
 """Flags of `fkdsl run` that a cell does not take."""
 
 
@@ -74,9 +76,11 @@ class FkMagic:
                 raise CallError(f"--to {name} names no variable", "write %%fk --to result")
             del words[at : at + 2]
         args = command_parser().parse_args(["run", CELL, *words])
-        for flag in NOT_HERE:
-            if getattr(args, flag):
-                raise CallError(f"--{flag} is for the command line", f"leave --{flag} out")
+        refused = [flag for flag in NOT_HERE if getattr(args, flag)]
+        refused += ["format"] if args.format != FORMATS[0] else []
+        if refused:
+            flag = refused[0]
+            raise CallError(f"--{flag} is for the command line", f"leave --{flag} out")
         args.loaded = self.loaded
         args.shown = args.top if any(w.split("=")[0] == "--top" for w in words) else SHOWN
         return name, args
@@ -87,9 +91,15 @@ class FkMagic:
             program = called_program(args, cell)
             engines = called_engines(program, args, RunProgress(program.name))
             request = called_request(args, program, engines, deadline)
+        if args.samples is not None and "samples" not in request.call.method.all_options:
+            help = "leave it out; the result's `particles` have values and weights to draw from"
+            raise CallError("--samples prints draws, which is for the command line", help)
         warn(program.warnings)
         with _progress(program.name) as shown:
-            return run(request, shown)
+            if args.method != AUTO_METHOD:
+                return run(request, shown)
+            choice = chosen_run(request)
+            return choice.counted(run(choice.request, shown))
 
 
 @contextmanager

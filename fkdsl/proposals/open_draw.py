@@ -202,6 +202,8 @@ class OpenDraw:
         vocabulary = particle.vocabulary(leaves(d)[0])
         token = token_mask(particle, self.op, plan, vocabulary)
         whole = self.constraint.mask() if self.constraint is not None else None
+        if self.constraint is not None and whole is not None and not whole.any():
+            self.constraint.note_short(self.settings.short, plan.blame)
         so_far = prefix_mask(particle, self.op, d)
         text = so_far if whole is None else whole if so_far is None else whole & so_far
         decided = so_far is not None and plan.prefix is not None and plan.prefix.sufficient

@@ -8,6 +8,7 @@ tokens so far, so a constraint forks with its particle and is found again when a
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
@@ -42,6 +43,10 @@ from fkdsl.values.token_distributions import TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
 
 Extend = Callable[[Context, Sequence[int]], Context]
+Short = dict[Span, tuple[int, int | None]]
+"""By condition on a text for which the text may have too few tokens: how many it may have, and the
+fewest that are needed, None where these are more than FEWEST."""
+FEWEST = 1 << 14
 Late = dict[Span, tuple[bool, str]]
 """By condition on a text whose language became known in the run: whether all of it guides nothing,
 or a part, and what no mask follows."""
@@ -85,6 +90,22 @@ class TextConstraint:
 
     def mask(self) -> Mask | None:
         return self.constraint.mask(self.ids, self.budget)
+
+    def note_short(self, short: Short, place: Span) -> None:
+        """Notes that the text may have too few tokens, where that is why none may come."""
+        unbounded = self.constraint.mask((), None)
+        if self.ids or self.budget is None or (unbounded is not None and not unbounded.any()):
+            return
+
+        def suffices(tokens: int) -> bool:
+            mask = self.constraint.mask((), tokens - 1)
+            return mask is None or bool(mask.any())
+
+        fewest = self.budget + 2
+        while fewest < FEWEST and not suffices(fewest):
+            fewest *= 2
+        fewest = bisect_left(range(fewest), True, lo=self.budget + 2, key=suffices)
+        short[place] = self.budget + 1, fewest if suffices(fewest) else None
 
     def masks_of_parts(self) -> list[tuple[Span, Mask | None]]:
         """What each condition's own language allows, as `mask`."""

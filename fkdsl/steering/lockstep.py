@@ -33,6 +33,7 @@ from typing import cast
 import numpy as np
 
 from fkdsl.base.deadline import check
+from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats
 from fkdsl.base.random import Rng, StepRng, Undrawn, first_uniforms
 from fkdsl.base.spans import Span
@@ -366,7 +367,11 @@ class Lockstep:
         model, op, frame = self._models[c.model], draw.op, x.frames[-1]
         slots, contexts = list(frame.slots), list(x.contexts)
         slots[op.target] = token = model.token(i)
-        after = ContextState(c.model, model.child(c.node, i), c.start, c.skip, i in model.ends)
+        try:
+            node = model.child(c.node, i)
+        except CallError:  # longer than the model reads: the particle that goes alone says so
+            return None
+        after = ContextState(c.model, node, c.start, c.skip, i in model.ends)
         contexts[members.refs[n].index] = after
         top = ActiveFrame(frame.function, frame.pc, slots, frame.target, runner)
         runner.take_up(members.rngs[n], x, contexts, top)

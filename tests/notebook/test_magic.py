@@ -104,3 +104,14 @@ def test_an_interrupt_leaves_the_models_usable(shell, monkeypatch):
 
 def magic_of(shell):
     return shell.find_cell_magic("fk").__self__
+
+
+@pytest.mark.parametrize("flags", ["--json", "--format csv", "--stats", "--samples 3"])
+def test_flags_that_print_are_refused_in_a_cell(shell, capsys, flags):
+    assert shell.run_cell_magic("fk", flags, CELL) is None
+    assert f"{flags.split()[0]} " in capsys.readouterr().err
+
+
+def test_a_cell_lets_a_pilot_choose_the_method(shell):
+    result = shell.run_cell_magic("fk", "--method auto", CELL)
+    assert any("auto" in note for note in result.notes)

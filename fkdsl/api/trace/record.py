@@ -114,6 +114,10 @@ class RunRecord:
             self._file.add({"died": error.report})
 
 
+MOST_DOCUMENTS = 1_000
+"""Documents that the last line has at most."""
+
+
 def result_summary(result: Result) -> dict[str, Any]:
     """The last line's summary of a result; the particles are in the last step. null stands for a
     bound that is not known, and for a number that JSON does not have."""
@@ -131,6 +135,10 @@ def result_summary(result: Result) -> dict[str, Any]:
             "model_calls": result.model_calls,
             "forwarded_tokens": result.forwarded_tokens,
             "notes": result.notes,
+            "documents": [
+                {**plain(e.value), "probability": e.probability, "se": e.se}
+                for e in result.evidence()[:MOST_DOCUMENTS]
+            ],
         }
     )
     return facts

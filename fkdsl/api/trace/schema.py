@@ -116,15 +116,7 @@ def verify_end(data: Mapping[str, Any]) -> None:
     if "died" in data:
         return _require(is_text(data["died"]), "its `died` is no text")
     result = data.get("result")
-    numbers: tuple[str, ...] = (
-        "log_z",
-        "log_z_se",
-        "ess",
-        "steps",
-        "seconds",
-        "model_calls",
-        "forwarded_tokens",
-    )
+    numbers = ["log_z", "log_z_se", "ess", "steps", "seconds", "model_calls", "forwarded_tokens"]
     _require(isinstance(result, dict), "it is neither a step nor a result")
     assert isinstance(result, dict)
     _require(
@@ -135,6 +127,7 @@ def verify_end(data: Mapping[str, Any]) -> None:
     bounds = result.get("log_z_bounds")
     _require(bounds is None or _is_bounds(bounds), "its bounds are none")
     _require(is_list(result.get("notes"), is_text), "its notes are no texts")
+    _require(is_list(result.get("documents", []), _is_evidence), "its documents are none")
     answers = result.get("posterior")
     _require(is_list(answers, _is_answer), "its posterior is none")
     shares = [a["probability"] for a in answers or ()]
@@ -144,6 +137,13 @@ def verify_end(data: Mapping[str, Any]) -> None:
         "its posterior has no probabilities",
     )
     return None
+
+
+def _is_evidence(v: Any) -> bool:
+    match v:
+        case {"text": str(), "source": str(), "line": line, "probability": p, "se": se}:
+            return is_whole(line, 0, SAFE) and is_number(p) and (se is None or is_number(se))
+    return False
 
 
 def _is_bounds(v: Any) -> bool:

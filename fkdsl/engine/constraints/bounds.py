@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from fkdsl.base.deadline import OutOfTime, check, working
+from fkdsl.base.deadline import OutOfTime, check, within_cpu_time
 from fkdsl.engine.constraints.charsets import Charset
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.language_parts import components
@@ -47,7 +47,7 @@ MOST_KINDS, MOST_CUTS = 1_000, 4_000_000
 def within_bounds() -> Iterator[None]:
     """Raises TooComplex where the code inside takes more than SECONDS of CPU time."""
     try:
-        with working(SECONDS):
+        with within_cpu_time(SECONDS):
             yield
     except OutOfTime:
         raise TooComplex(f"more than {SECONDS:g} s of work") from None

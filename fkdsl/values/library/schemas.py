@@ -130,10 +130,29 @@ def _verify_parts(schema: Any, kind: Any, registry: Any) -> None:
         reference = here.contents.get("$ref") if isinstance(here.contents, dict) else None
         if isinstance(reference, str):
             try:
-                resolver.lookup(reference)
+                target = resolver.lookup(reference)
+                if _is_endless(here.contents, target):
+                    reason = f"its $ref {_cut(reference, 60)!r} leads to itself alone"
+                    raise ValueError(reason)
             except referencing.exceptions.Unresolvable:
                 raise ValueError(f"its $ref {_cut(reference, 60)!r} leads nowhere") from None
         todo += [(inner, resolver.in_subresource(inner)) for inner in here.subresources()]
+
+
+def _is_endless(schema: Any, target: Any) -> bool:
+    """Whether one `$ref` leads to the next without end. target: what that of the schema leads to.
+    Raises Unresolvable."""
+    seen = {id(schema)}
+    while isinstance(target.contents, dict):
+        check()
+        reference = target.contents.get("$ref")
+        if id(target.contents) in seen:
+            return True
+        if not isinstance(reference, str):
+            return False
+        seen.add(id(target.contents))
+        target = target.resolver.lookup(reference)
+    return False
 
 
 def schema_mistake(text: str) -> str:
