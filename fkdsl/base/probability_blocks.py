@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from fkdsl.base.arrays import ArrayLike, NDArray, np
-from fkdsl.base.remembered import shares
+from fkdsl.base.remembered import Remembered
 
 Probabilities = NDArray["np.float32"] | NDArray["np.float64"]
 Sums = NDArray["np.float64"]
@@ -38,6 +38,20 @@ SMALLEST = 1e-6
 ROUNDING = 1e-3
 """A block's sum is at least its largest entry, up to this relative rounding error."""
 _scratch_arrays = threading.local()
+
+
+def _in_blocks(mask: Mask) -> NDArray[np.float32]:
+    blocks = np.zeros((-(-len(mask) // BLOCK), BLOCK), dtype=np.float32)
+    blocks.reshape(-1)[: len(mask)] = mask
+    return blocks
+
+
+share_blocks: Remembered[NDArray[np.float32]] = Remembered(_in_blocks)
+"""A mask as float32 (blocks, BLOCK): 1 where it allows, else 0, and 0 behind its end."""
+shares: Remembered[NDArray[np.float32]] = Remembered(
+    lambda mask: share_blocks(mask).reshape(-1)[: len(mask)]
+)
+"""A mask as float32 (n,): 1 where it allows, else 0."""
 
 
 class Chooses(Protocol):

@@ -41,5 +41,3 @@ allowed: Remembered[int] = Remembered(lambda mask: int(np.count_nonzero(mask)))
 """How many outcomes a mask allows."""
 listed: Remembered[NDArray[np.int64]] = Remembered(lambda mask: np.flatnonzero(mask))
 """The indices of the outcomes that a mask allows."""
-shares: Remembered[NDArray[np.float32]] = Remembered(lambda mask: mask.astype(np.float32))
-"""A mask as float32 (n,): 1 where it allows, else 0."""

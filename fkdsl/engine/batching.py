@@ -17,7 +17,8 @@ from fkdsl.engine.prefix_tree import Context
 
 class Job(NamedTuple):
     """Nodes to compute after a cached one. run: each node is the parent of the next, the first a
-    child of `base`. wanted: the nodes of the run whose rows are asked for."""
+    child of `base`. wanted: the nodes of the run whose rows are asked for; the same list only for a
+    run of one token."""
 
     base: Context
     run: list[Context]

@@ -33,7 +33,7 @@ from fkdsl.base.errors import CallError, InternalError
 from fkdsl.base.probability_blocks import masked_sums
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.batching import Job, plan_waves
-from fkdsl.engine.kv_cache import Computed, KVCache
+from fkdsl.engine.kv_cache import Computed, KVCache, Step
 from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.engine.shared_prompts import SharedPrompts
@@ -43,6 +43,7 @@ from fkdsl.models.cost import Cost
 from fkdsl.models.interface import (
     CacheSegment,
     ExpectsContexts,
+    ForwardResult,
     ForwardRow,
     HasEncoder,
     LanguageModel,
@@ -51,6 +52,8 @@ from fkdsl.models.interface import (
 )
 
 __all__ = ["CachedTransformer", "Context", "Stats"]
+ONLY = (0,)
+"""The index of what is wanted of a run of one token."""
 
 
 @dataclass
@@ -313,7 +316,28 @@ class CachedTransformer:
                     encoder.seconds - before.seconds,
                 )
         self.stats.model_calls += 1
-        self.stats.forwarded_tokens += sum(len(row.tokens) for row in batch)
+        self.stats.forwarded_tokens += sum([len(row.tokens) for row in batch])
+        if all(run is wanted and base.parent is not None for base, run, wanted in jobs):
+            return self._keep_steps(jobs, results)
+        return self._keep(jobs, results)
+
+    def _keep_steps(
+        self, jobs: Sequence[Job], results: Sequence[ForwardResult]
+    ) -> dict[Context, NDArray[Any]]:
+        """`_keep` of jobs of one token each (`single_tokens`), as are all of a decoding step."""
+        rows: dict[Context, NDArray[Any]] = {}
+        steps: list[Step] = []
+        for (base, (node,), _), (log_p, segment, heads, sums) in zip(jobs, results, strict=True):
+            rows[node] = row = log_p[0]
+            after = None if heads is None else heads[0], None if sums is None else sums[0]
+            steps.append((segment, id(node), id(base), row, *after))
+        self.cache.put_steps(steps)
+        return rows
+
+    def _keep(
+        self, jobs: Sequence[Job], results: Sequence[ForwardResult]
+    ) -> dict[Context, NDArray[Any]]:
+        """The wanted rows; with the segments, they go into the cache."""
         rows: dict[Context, NDArray[Any]] = {}
         computed: list[Computed] = []
         for (base, run, wanted), result in zip(jobs, results, strict=True):
@@ -342,11 +366,14 @@ class CachedTransformer:
         slots = self.cache.slots([id(job.base) for job in jobs])
         batch = []
         for job, slot in zip(jobs, slots, strict=True):
-            assert slot is not None or job.base.parent is None
-            past = None if slot is None or job.base.parent is None else Past(slot[0], slot[1] + 1)
-            run = job.run
-            tokens = (run[0].token,) if len(run) == 1 else tuple(node.token for node in run)
-            batch.append(ForwardRow(past, tokens, job.positions))
+            base, run, wanted = job
+            assert slot is not None or base.parent is None
+            past = None if slot is None or base.parent is None else Past(slot[0], slot[1] + 1)
+            if run is wanted and len(run) == 1:
+                batch.append(ForwardRow(past, (run[0].token,), ONLY))
+            else:
+                tokens = tuple([node.token for node in run])
+                batch.append(ForwardRow(past, tokens, job.positions))
         return batch
 
     def _measure(

@@ -33,6 +33,9 @@ Row = tuple[NodeId, NDArray[Any], Any, NDArray[np.float64] | None]
 """What `put_row` is given."""
 Computed = tuple[CacheSegment, Sequence[NodeId], NodeId, Sequence[Row]]
 """What `put` is given, and the rows after the segment's nodes."""
+Step = tuple[CacheSegment, NodeId, NodeId, NDArray[Any], Any, NDArray[np.float64] | None]
+"""A segment of one token, the nodes of this token and of the one before it, and as in a Row what
+comes after it."""
 ROW_BYTES = 4_000_000
 """Most bytes of rows to keep beyond those just asked for: a row of a long vocabulary takes more
 bytes than a token's keys and values, and is seldom asked for twice."""
@@ -77,6 +80,37 @@ class KVCache:
             self._put(segment, nodes, base)
             for node, row, head_outputs, sums in rows:
                 self._put_row(node, row, head_outputs, sums)
+
+    @locked
+    def put_steps(self, steps: Sequence[Step]) -> None:
+        """`put_all` of segments of one token each."""
+        segments, of, kept_rows, kept_sums = (
+            self._segments,
+            self._segment_of,
+            self._rows,
+            self._sums,
+        )
+        in_rows = in_segments = 0
+        for segment, node, base, row, head_outputs, sums in steps:
+            continued = None if segment.standalone else of.get(base)
+            entry = SegmentEntry(segment, {node: 0}, continued)
+            if continued is not None:
+                continued.continued_by += 1
+            if node in of:
+                self._release_slot(node)
+            of[node] = entry
+            segments[id(entry)] = entry
+            in_segments += segment.nbytes
+            if node in kept_rows:
+                self._drop_row(node)
+            kept_rows[node] = row
+            if head_outputs is not None:
+                self._head_outputs[node] = head_outputs
+            if sums is not None:
+                kept_sums[node] = sums
+            in_rows += row.nbytes
+        self.nbytes += in_rows + in_segments
+        self.row_nbytes += in_rows
 
     @locked
     def put(self, segment: CacheSegment, nodes: list[NodeId], base: NodeId) -> None:
@@ -127,6 +161,7 @@ class KVCache:
             ]
 
     def _release_slot(self, node: NodeId) -> None:
+        """As within `release`, which is written out, since it is called for every token."""
         entry = self._segment_of.pop(node, None)
         if entry is not None:
             del entry.users[node]
@@ -235,10 +270,16 @@ class KVCache:
     def release(self, node: NodeId) -> None:
         """Drops the row of a node that is gone, and its segment if no other node uses it."""
         with self.lock:
-            self._kept.discard(node)
+            if self._kept:
+                self._kept.discard(node)
             if node in self._rows:
                 self._drop_row(node)
-            self._release_slot(node)
+            entry = self._segment_of.pop(node, None)
+            if entry is not None:
+                users = entry.users
+                del users[node]
+                if not users and not entry.continued_by:
+                    self._drop_unused(entry)
 
     @locked
     def shrink(self, recent: int = 0) -> None:

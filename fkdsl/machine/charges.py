@@ -31,6 +31,11 @@ def split_charge(log_potential: float, span: Span, masses: Masses | None) -> lis
         return [Charge(place, log_potential) for place in [*(p for p in masses if p != span), span]]
     if len(masses) == 1:
         ((place, mass),) = masses.items()
-        return [Charge(place, log_potential * mass / mass)]
+        return [charge_whole(log_potential, place, mass)]
     total = math.fsum(masses.values())
     return [Charge(place, log_potential * mass / total) for place, mass in masses.items()]
+
+
+def charge_whole(log_potential: float, place: Span, mass: float) -> Charge:
+    """The charge of a part of log G to the one line that refused anything, a mass of outcomes."""
+    return Charge(place, log_potential * mass / mass)

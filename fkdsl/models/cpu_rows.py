@@ -26,8 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.probability_blocks import BLOCK
-from fkdsl.base.remembered import shares
+from fkdsl.base.probability_blocks import BLOCK, shares
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
 LEAST, MOST = 1e-6, 1e30

@@ -14,8 +14,7 @@ where it likes, as in a pool; `forward` never writes into a segment that it is g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +51,14 @@ class CacheSegment(Protocol):
     def standalone(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """A cached context: everything before a segment, and the segment's tokens 0 to stop - 1."""
 
     segment: CacheSegment
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardRow:
+class ForwardRow(NamedTuple):
     """One row of a batch: a cached context, None for the empty one, and the new tokens after it.
 
     wanted: ascending indices into `tokens`; the forward gives the next-token law after each.
@@ -72,8 +69,7 @@ class ForwardRow:
     wanted: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class ForwardResult:
+class ForwardResult(NamedTuple):
     """What a forward gives for one row.
 
     log_probs: (len(wanted), V), nats, each row normalised, float32 (a table: float64); for a row

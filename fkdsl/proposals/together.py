@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums
+from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums, share_blocks
 from fkdsl.base.random import KeyedRng
-from fkdsl.base.remembered import allowed, shares
+from fkdsl.base.remembered import allowed
 from fkdsl.proposals.inversion import inverse
 from fkdsl.proposals.open_draw import Masks, OpenDraw
 from fkdsl.proposals.outcomes import FEW, SOME, Mask, TokenOutcomes, refusing_blocks
@@ -161,12 +161,17 @@ def inverted(
 def _blocks(rows: Sequence[Floats], masks: Sequence[Mask | None], ks: Sequence[int]) -> Floats:
     """(n, BLOCK) the probabilities that masks leave of one block of each row; a shorter last block
     ends with zeros."""
-    at = [slice(k * BLOCK, (k + 1) * BLOCK) for k in ks]
-    logs = [_whole(row[where], -np.inf) for row, where in zip(rows, at, strict=True)]
+    parts = [row[k * BLOCK : (k + 1) * BLOCK] for row, k in zip(rows, ks, strict=True)]
+    logs = [part if len(part) == BLOCK else _whole(part, -np.inf) for part in parts]
     p: Floats = np.exp(np.concatenate(logs)).reshape(len(rows), BLOCK)
-    for j, (mask, where) in enumerate(zip(masks, at, strict=True)):
+    masked: dict[int, list[int]] = {}
+    for j, mask in enumerate(masks):
         if mask is not None:
-            p[j] *= _whole(shares(mask)[where], 0.0)
+            masked.setdefault(id(mask), []).append(j)
+    for js in masked.values():
+        mask = masks[js[0]]
+        assert mask is not None
+        p[js] *= share_blocks(mask)[[ks[j] for j in js]]
     return p
 
 

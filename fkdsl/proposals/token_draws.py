@@ -26,7 +26,7 @@ from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.futures import SoFar
 from fkdsl.inference.interface import Charge
-from fkdsl.machine.charges import split_charge
+from fkdsl.machine.charges import charge_whole, split_charge
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.state import ContextState
 from fkdsl.proposals.open_draw import OpenDraw
@@ -53,10 +53,11 @@ class DrawKind:
     def weight(self, mass: float) -> Weight:
         """The log weight (nats) of a draw of which masks leave `mass`, and to what it is
         charged."""
-        if not self._weighs or (log_w := min(0.0, math.log(mass))) == 0.0:
+        if not self._weighs or (log_w := math.log(mass)) >= 0.0:
             return 0.0, ()
-        refused = {self._blame: 1.0 - mass} if mass < 1.0 and self._masked else None
-        return log_w, tuple(split_charge(log_w, self._blame, refused))
+        if self._masked:
+            return log_w, (charge_whole(log_w, self._blame, 1.0 - mass),)
+        return log_w, tuple(split_charge(log_w, self._blame, None))
 
 
 def kind_of(draw: OpenDraw) -> DrawKind | None:
@@ -167,8 +168,9 @@ def choose_tokens(
     chosen: list[Chosen | None] = [None] * len(of.rows)
     sums = _read(of, uniforms)
     groups: dict[Hashable, list[int]] = {}
-    for i, row in enumerate(of.rows):
-        groups.setdefault((row.shape, row.dtype), []).append(i)
+    alike = [(len(row), row.dtype.char) for row in of.rows]
+    for i, key in enumerate(alike):
+        groups.setdefault(key, []).append(i)
     for group in groups.values():
         for begin in range(0, len(group), MOST):
             _choose(of, engines, uniforms, sums, group[begin : begin + MOST], chosen)
@@ -203,9 +205,14 @@ def _choose(
 ) -> None:
     """Sets the choices of some draws, of rows of one length and dtype. read: the sums that came
     from a device."""
-    distinct: dict[tuple[Context, DrawKind], int] = {}
-    first = [distinct.setdefault((of.contexts[i].node, of.kinds[i]), i) for i in some]
-    known = _sums(of, engines, read, list(distinct.values()))
+    nodes = [of.contexts[i].node for i in some]
+    first, each = some, some
+    if len(set(nodes)) < len(nodes):
+        distinct: dict[tuple[Context, DrawKind], int] = {}
+        pairs = zip(nodes, some, strict=True)
+        first = [distinct.setdefault((node, of.kinds[i]), i) for node, i in pairs]
+        each = list(distinct.values())
+    known = _sums(of, engines, read, each)
     if not known:
         return
     sums = np.array(list(known.values()))  # (m, blocks)
@@ -217,9 +224,12 @@ def _choose(
     if not at:
         return
     ms = [number[j] for j in first if j in number]
-    weights = {m: of.kinds[i].weight(masses.item(m)) for i, m in number.items()}
+    left = masses.tolist()
+    weights = {m: of.kinds[i].weight(left[m]) for i, m in number.items()}
     rows, masks = [of.rows[i] for i in at], [of.kinds[i].mask for i in at]
-    tokens = inverted(rows, masks, sums[ms], running[ms], uniforms[at])
+    if ms != [*range(len(sums))]:
+        sums, running = sums[ms], running[ms]
+    tokens = inverted(rows, masks, sums, running, uniforms[at])
     for i, m, token in zip(at, ms, tokens.tolist(), strict=True):
         chosen[i] = token, weights[m]
 
@@ -234,13 +244,15 @@ def _sums(
     sums: dict[int, Sums] = {}
     dense: dict[str, list[int]] = {}
     for i in some:
-        kind, context, row = of.kinds[i], of.contexts[i], of.rows[i]
-        if i in read:
+        kind, context = of.kinds[i], of.contexts[i]
+        if read and i in read:
             sums[i] = read[i]
         elif kind.dense:
             dense.setdefault(context.model, []).append(i)
-        elif (whole := engines[context.model].sums(context.node, row)) is not None:
-            sums[i] = whole if kind.mask is None else sums_without(whole, row, kind.mask)
+        else:
+            row = of.rows[i]
+            if (whole := engines[context.model].sums(context.node, row)) is not None:
+                sums[i] = whole if kind.mask is None else sums_without(whole, row, kind.mask)
     for model, of_model in dense.items():
         rows, masks = [of.rows[i] for i in of_model], [_mask(of.kinds[i]) for i in of_model]
         left = engines[model].masked_block_sums(rows, masks)

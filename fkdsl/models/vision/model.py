@@ -12,7 +12,6 @@ text, and goes the way of every other model (fkdsl.models.huggingface), rows wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -155,7 +154,7 @@ class VisionModel(HuggingFaceModel):
         result: ForwardResult = next(read)
         joined = UnitSegment.joined(segment, result.segment)  # type: ignore[arg-type]
         both: Any = np.concatenate([after, result.log_probs])
-        return replace(result, log_probs=both, segment=joined, sums=None)
+        return result._replace(log_probs=both, segment=joined, sums=None)
 
     def _read_unit(self, begin: Attachment) -> ReadUnit:
         """The unit's forward, by the module's own way of reading a prompt."""

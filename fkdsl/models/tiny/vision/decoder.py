@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -108,7 +108,7 @@ class SeeingDecoder(Decoder):
     ) -> tuple[Batch, list[KVSegment]]:
         """See Decoder.batch."""
         new = self._new_sights(rows)
-        plain = [replace(r, tokens=tuple(END if i < 0 else i for i in r.tokens)) for r in rows]
+        plain = [r._replace(tokens=tuple(END if i < 0 else i for i in r.tokens)) for r in rows]
         batch, segments = super().batch(plain, pool, filler)
         seen: dict[Sight, list[tuple[int, int]]] = {}
         first = 0
