@@ -177,6 +177,8 @@ def test_every_block_is_run_or_says_why_it_is_not(path):
             assert path.name in (ROOT / ELSEWHERE[path.name]).read_text("utf-8")
         elif block.kind == "json" and names_file(block):
             json.loads(block.text)
+        elif block.kind == "jsonl" and names_file(block):
+            assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
         elif block.kind not in ("console", "fk", "python", "diff") or NOT_RUN in block.info:
             assert re.fullmatch(rf"{NOT_RUN} \S.*", block.info), f"{path.name}: {block.text}"
     prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

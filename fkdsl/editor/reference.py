@@ -114,6 +114,7 @@ KINDS = (
     ("lists", "Functions of lists", "sequences"),
     ("numbers", "Functions of numbers", "numbers"),
     ("structures", "Functions of structures", "structured"),
+    ("data", "Functions of data", "data"),
     ("documents", "Functions of documents", "retrieval"),
     ("images", "Functions of images", "images"),
 )

@@ -121,6 +121,7 @@ CODES: dict[str, str] = {
     "FK415": "too much memory",
     "FK416": "a source that the model does not take",
     "FK417": "an image that cannot be read, or that the model does not take",
+    "FK418": "a file of rows that cannot be read",
     "FK501": "checked only when the text is complete",
     "FK502": "no text satisfies this",
     "FK503": "a prompt that ends in a space",

@@ -1,8 +1,8 @@
-"""Constant patterns, schemas, grammars and names of images: what their libraries refuse, and what
-cannot be read, is found here, before anything runs.
+"""Constant patterns, schemas, grammars and names of images and data: what their libraries refuse,
+and what cannot be read, is found here, before anything runs.
 
     matches(s, "(ab")    valid_json(s, schema="person.json")    parses(s, grammar="list.lark")
-    image("cat.png")
+    image("cat.png")         rows("examples.jsonl")
 
 Files are looked for in the folder of the file that names them. What is no string literal is left to
 run time. The pass is over the whole tree, apart from the types, so that the libraries have the
@@ -12,7 +12,7 @@ whole stack for what is nested deep.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,9 @@ from fkdsl.language.syntax.tree_walk import walk
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 if TYPE_CHECKING:
-    from fkdsl.values.library import images, patterns, places, schemas, structured
+    from fkdsl.values.library import data, images, patterns, places, schemas, structured
 else:
+    data = lazy_import("fkdsl.values.library.data")
     images = lazy_import("fkdsl.values.library.images")
     patterns = lazy_import("fkdsl.values.library.patterns")
     places = lazy_import("fkdsl.values.library.places")
@@ -36,7 +37,7 @@ else:
 
 
 def check_constraints(report: Report, files: Iterable[File], main: Folder) -> None:
-    """Reports each constant that is no pattern, schema or grammar, and names no image."""
+    """Reports each constant that is no pattern, schema or grammar, and no file that is there."""
     for file in files:
         folder = main.beside(file.folder or Path())
         for node in walk(*file.module.declarations):
@@ -50,7 +51,9 @@ def check_constraints(report: Report, files: Iterable[File], main: Folder) -> No
                 case "parses":
                     _check_grammar(report, _given(node, "grammar"), folder)
                 case "image":
-                    _check_image(report, _given(node, "path"), folder)
+                    _check_file(report, images.image_file, _given(node, "path"), folder)
+                case "rows":
+                    _check_file(report, data.data_file, _given(node, "path"), folder)
 
 
 def _given(call: tree.Call, name: str) -> tree.Literal | None:
@@ -84,12 +87,17 @@ def _place_in(given: tree.Literal, mistake: str) -> Span:
     return Span(given.span.source, place, place + 1)
 
 
-def _check_image(report: Report, given: tree.Literal | None, folder: Folder) -> None:
+def _check_file(
+    report: Report,
+    find: Callable[[str, Folder], Path],
+    given: tree.Literal | None,
+    folder: Folder,
+) -> None:
     """Whether the file is there; what is in it is read when the program runs."""
     if given is None:
         return
     try:
-        images.image_file(str(given.value), folder)
+        find(str(given.value), folder)
     except BuiltinError as error:
         report.error(error.code, error.message, given.span, "not read", error.help)
 

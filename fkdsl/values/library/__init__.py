@@ -2,6 +2,7 @@
 and bounded in time and memory."""
 
 from fkdsl.values.library import (
+    data,
     images,
     item_languages,
     json_languages,
@@ -15,6 +16,7 @@ from fkdsl.values.library import (
 )
 
 __all__ = [
+    "data",
     "images",
     "item_languages",
     "json_languages",
