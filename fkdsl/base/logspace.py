@@ -30,7 +30,7 @@ def _checked(log_weights: ArrayLike) -> tuple[Floats, float]:
     lw = np.asarray(log_weights, dtype=np.float64)
     if lw.size == 0:
         return lw, -math.inf
-    top = float(lw.max())  # NaN if any of them is
+    top = float(np.maximum.reduce(lw, axis=None))  # NaN if any of them is
     if not top < math.inf:
         raise InternalError("a log weight is NaN or +inf")
     return lw, top
@@ -44,6 +44,8 @@ def log_sum_exp(log_weights: ArrayLike) -> float:
 def _log_sum_exp(lw: Floats, top: float) -> float:
     if top == -math.inf:
         return -math.inf
+    if lw.size == 1:  # what the sum below comes to, to the last bit
+        return top
     return top + math.log(float(np.exp(lw - top).sum()))
 
 
@@ -74,7 +76,19 @@ def _normalised(lw: Floats, total: float) -> Floats:
 def effective_sample_size(log_weights: ArrayLike) -> float:
     """1 / sum_i W_i^2, between 1 and n; 0 when every weight is zero."""
     lw, top = _checked(log_weights)
-    if top == -math.inf:
+    return _effective_sample_size(lw, _log_sum_exp(lw, top))
+
+
+def _effective_sample_size(lw: Floats, total: float) -> float:
+    if total == -math.inf:
         return 0.0
-    W = _normalised(lw, _log_sum_exp(lw, top))
-    return float(1.0 / np.square(W).sum())
+    if lw.size == 1:
+        return 1.0
+    return float(1.0 / np.square(_normalised(lw, total)).sum())
+
+
+def figures(log_weights: ArrayLike) -> tuple[Floats, float, float]:
+    """(`check_log_weights`, `effective_sample_size`, `log_sum_exp`) of the log weights."""
+    lw, top = _checked(log_weights)
+    total = _log_sum_exp(lw, top)
+    return lw, _effective_sample_size(lw, total), total

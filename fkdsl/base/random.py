@@ -166,7 +166,7 @@ class KeyedRng:
     def pick(self, p: Probabilities) -> int:
         """`choice` from few probabilities, which the caller knows not to be negative."""
         sums = p.cumsum(dtype=np.float64)
-        return _inverse(p, sums, self.uniform() * check_total(sums))
+        return first_above(p, sums, self.uniform() * check_total(sums))
 
     def _of_few(self, p: Probabilities) -> int:
         """`choice` by numbers instead of arrays, which add up so few in the same order."""
@@ -182,10 +182,10 @@ class KeyedRng:
         summed entry by entry."""
         sums = p.sums.cumsum()
         u = self.uniform() * check_total(sums)
-        k = _inverse(p.sums, sums, u)
+        k = first_above(p.sums, sums, u)
         block = p.of(k)
         within = u - float(sums[k] - p.sums[k])
-        return k * p.block + _inverse(block, block.cumsum(dtype=np.float64), within)
+        return k * p.block + first_above(block, block.cumsum(dtype=np.float64), within)
 
     def split(self, *key: Key) -> KeyedRng:
         return KeyedRng(key=derive(self.key, *key))
@@ -256,19 +256,17 @@ def first_uniforms(streams: Sequence[StepRng], *key: Key) -> NDArray[np.float64]
     True
     """
     parts, zero = b"".join(map(_encoded, key)), bytes(8)
-    draws = b"".join(
-        [
-            blake2b(
-                blake2b(stream.key + parts, digest_size=16).digest() + zero, digest_size=8
-            ).digest()
-            for stream in streams
-        ]
-    )
-    whole = np.frombuffer(draws, dtype="<u8") >> np.uint64(11)
+    draws = [
+        blake2b(blake2b(stream.key + parts, digest_size=16).digest() + zero, digest_size=8).digest()
+        for stream in streams
+    ]
+    if len(draws) < FEW:
+        return np.array([(int.from_bytes(draw, "little") >> 11) * 2.0**-53 for draw in draws])
+    whole = np.frombuffer(b"".join(draws), dtype="<u8") >> np.uint64(11)
     return whole.astype(np.float64) * 2.0**-53
 
 
-def _inverse(p: Probabilities, sums: NDArray[np.float64], u: float) -> int:
+def first_above(p: Probabilities, sums: NDArray[np.float64], u: float) -> int:
     """The first index at which the running sums of p exceed u; the last positive entry if rounding
     keeps them below it."""
     index = int(sums.searchsorted(u, side="right"))

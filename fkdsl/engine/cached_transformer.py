@@ -91,7 +91,9 @@ class CachedTransformer:
         self.prompts: SharedPrompts | None = None
         self.token_budget: TokenBudget | None = None
         self._adopted: list[Context] = []
+        # Asked once: Python takes long to find what a protocol has.
         self._sums_masked_rows = isinstance(model, SumsMaskedRows)
+        self._expects_contexts = isinstance(model, ExpectsContexts)
 
     def fresh(self) -> CachedTransformer:
         """An engine of the same model and bounds, with an empty tree and an empty cache."""
@@ -211,8 +213,8 @@ class CachedTransformer:
 
     def expect(self, contexts: int) -> None:
         """Tells a model that makes room for contexts how many may be asked about together."""
-        if isinstance(self.model, ExpectsContexts):
-            self.model.expect(contexts)
+        if self._expects_contexts:
+            cast(ExpectsContexts, self.model).expect(contexts)
 
     def keep_row(self, context: Context) -> None:
         """From now on the row of a context stays cached for as long as somebody holds the context,

@@ -45,6 +45,8 @@ def deaths_of(
     """How many particles died in this step at each place."""
     if isinstance(step, Level):
         return Counter(model.describe(x) for x in step.dead)
+    if step.alive == len(step.particles):
+        return Counter()
     dead = {i for i, w in enumerate(step.log_weights) if w == -float("inf")}
     if isinstance(before, Step):
         # Without resampling the dead stay in the population; those of earlier steps were counted
@@ -60,6 +62,7 @@ def last_texts(
     them."""
     if (
         not isinstance(step, Step)
+        or step.alive == len(step.particles)
         or not isinstance(before, Step)
         or not isinstance(model, TellsDeaths)
     ):

@@ -104,7 +104,8 @@ def in_place(ancestors: Sequence[int]) -> list[int]:
 def moved(population: Step[S], island: int, log_Z: float) -> Step[S]:
     """The population as island `island`, of weights that sum to exp(log_Z)."""
     log_weights = population.log_weights + (log_Z - population.log_Z)
-    return replace(population, island=island, log_weights=log_weights, log_Z=log_Z)
+    ess = effective_sample_size(log_weights)  # to the last bit, by which smc decides
+    return replace(population, island=island, log_weights=log_weights, ess=ess, log_Z=log_Z)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from fkdsl.base.arrays import np
 from fkdsl.base.deadline import check as check_deadline
 from fkdsl.base.errors import BudgetEnded, CallError
-from fkdsl.base.logspace import Floats, check_log_weights, effective_sample_size, log_sum_exp
+from fkdsl.base.logspace import Floats, check_log_weights, figures
 from fkdsl.base.random import KeyedRng, Rng, StepRng, derive
 from fkdsl.inference.interface import FeynmanKac, MoveObserver, Particle, Step
 
@@ -54,7 +54,7 @@ def make_step(
     resampled: bool,
 ) -> Step[S]:
     """The Step with its figures: ESS, log Z, and how many live and are unfinished."""
-    lw = check_log_weights(log_weights)
+    lw, ess, log_Z = figures(log_weights)
     alive: list[bool] = (lw > -np.inf).tolist()
     unfinished = sum(
         a and not model.finished(p.state) for a, p in zip(alive, particles, strict=True)
@@ -65,8 +65,8 @@ def make_step(
         lw,
         tuple(ancestors),
         resampled,
-        effective_sample_size(lw),
-        log_sum_exp(lw),
+        ess,
+        log_Z,
         unfinished,
         sum(alive),
     )

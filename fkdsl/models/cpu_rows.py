@@ -102,9 +102,12 @@ def masked_block_sums(
     sums = np.empty((len(rows), -(-V // BLOCK)))
     whole = V // BLOCK
     factors = [shares(mask) for mask in masks]
-    # One mask at a time stays in the caches.
-    first = {id(row): id(mask) for row, mask in zip(rows, masks, strict=True)}
-    order = sorted(range(len(rows)), key=lambda i: (first[id(rows[i])], id(rows[i]), id(masks[i])))
+    order: Sequence[int] = (0,)
+    if len(rows) > 1:  # one mask at a time stays in the caches
+        first = {id(row): id(mask) for row, mask in zip(rows, masks, strict=True)}
+        order = sorted(
+            range(len(rows)), key=lambda i: (first[id(rows[i])], id(rows[i]), id(masks[i]))
+        )
 
     def compute(begin: int, end: int) -> None:
         p, blocks = _scratch(V, dtype)

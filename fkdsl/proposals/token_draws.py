@@ -20,8 +20,9 @@ import numpy as np
 
 from fkdsl.base.locks import remember
 from fkdsl.base.logspace import Floats
-from fkdsl.base.probability_blocks import Sums
-from fkdsl.base.remembered import allowed
+from fkdsl.base.probability_blocks import BLOCK, Sums
+from fkdsl.base.random import first_above
+from fkdsl.base.remembered import allowed, shares
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.futures import SoFar
@@ -172,6 +173,10 @@ def choose_tokens(
     for i, key in enumerate(alike):
         groups.setdefault(key, []).append(i)
     for group in groups.values():
+        if len(group) == 1:
+            (i,) = group
+            chosen[i] = _choose_one(of, engines, float(uniforms[i]), sums, i)
+            continue
         for begin in range(0, len(group), MOST):
             _choose(of, engines, uniforms, sums, group[begin : begin + MOST], chosen)
     return chosen
@@ -232,6 +237,33 @@ def _choose(
     tokens = inverted(rows, masks, sums, running, uniforms[at])
     for i, m, token in zip(at, ms, tokens.tolist(), strict=True):
         chosen[i] = token, weights[m]
+
+
+def _choose_one(
+    of: DrawnFrom,
+    engines: Mapping[str, CachedTransformer],
+    uniform: float,
+    read: Mapping[int, Sums],
+    i: int,
+) -> Chosen | None:
+    """`_choose` of a single draw: after the forward of one particle each operator on arrays takes
+    some 10 us, whatever it computes."""
+    sums = _sums(of, engines, read, (i,)).get(i)
+    if sums is None:
+        return None
+    kind, row = of.kinds[i], of.rows[i]
+    mass, running = float(np.add.reduce(sums)), sums.cumsum()
+    if not (mass > 0.0 and math.isfinite(total := running.item(-1))):
+        return None
+    u = uniform * total
+    k = first_above(sums, running, u)
+    at = slice(k * BLOCK, (k + 1) * BLOCK)
+    p = np.exp(row[at])
+    if kind.mask is not None:
+        p *= shares(kind.mask)[at]
+    within = u - (running.item(k) - sums.item(k))
+    token = k * BLOCK + first_above(p, p.cumsum(dtype=np.float64), within)
+    return token, kind.weight(mass)
 
 
 def _sums(

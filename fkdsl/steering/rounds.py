@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from itertools import chain
 
 import numpy as np
@@ -99,10 +98,13 @@ class Rounds:
         clock, served = self.settings.clock, dict[str, dict[Context, Floats]]()
         for model, askers in asked.items():
             nodes = list(askers)
-            with nullcontext() if clock is None else clock.model():
-                engine = self.engines[model]
-                engine.expect(self.population)
+            engine = self.engines[model]
+            engine.expect(self.population)
+            if clock is None:
                 rows = engine.log_probs(nodes)
+            else:
+                with clock.model():
+                    rows = engine.log_probs(nodes)
             served[model] = dict(zip(nodes, rows, strict=True))
             for node, row in served[model].items():
                 self._on_device |= not isinstance(row, np.ndarray)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fkdsl.base.arrays import np
 from fkdsl.base.errors import InternalError
-from fkdsl.base.logspace import effective_sample_size, normalised
+from fkdsl.base.logspace import normalised
 from fkdsl.base.random import Rng
 from fkdsl.inference.assess.genealogy import FamilyTree
 from fkdsl.inference.assess.uncertainty import ErrorEstimator, FixedEstimator, Unknown
@@ -60,7 +60,7 @@ def smc(
     while step.unfinished:
         t, x, lw, A, resampled = step.t + 1, step.particles, step.log_weights, list(range(N)), False
         check_steps(t, max_steps)
-        if effective_sample_size(lw) < ess * N:
+        if step.ess < ess * N:
             if merge:
                 x, lw, A = merged(model, x, lw, A)
             chosen = scheme(rng.split("resample", t), normalised(lw), N)

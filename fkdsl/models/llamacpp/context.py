@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ctypes import POINTER, c_int8, c_int32
+from ctypes import POINTER, c_float, c_int8, c_int32, cast
 from typing import Any
 from weakref import finalize
 
@@ -34,6 +34,7 @@ MOST_ROWS = 256
 MICRO_BATCH = 256
 """Tokens that go through a layer at a time; the library's buffers are as large as that needs."""
 
+Floats = NDArray[np.float32]
 Run = tuple[int, int, tuple[int, ...], Sequence[int]]
 """(sequence, position of the first token, tokens, ascending indices of those whose rows are
 wanted)."""
@@ -49,6 +50,8 @@ class Context:
         self._pointer = 0
         self._free: Any = None
         self._batch = _Arrays(MOST_TOKENS)
+        self._threads = self._room = 0
+        self._logits: tuple[int, Floats] = 0, np.zeros((0, vocabulary), np.float32)
         self.keeps_states = library.model_n_swa(model) <= 0
         """Whether a state has all tokens of a sequence. It lacks those that a sliding window has
         passed, which a text that goes on from an earlier token needs."""
@@ -88,6 +91,8 @@ class Context:
                 f"tokens, not {count} of {length}"
             )
         self._memory = self._library.get_memory(pointer)
+        self._threads, self._room = threads, int(self._library.n_batch(pointer))
+        self._logits = 0, self._logits[1][:0]
         for i, state in states:
             self._take_state(i, state)
 
@@ -133,14 +138,13 @@ class Context:
         """The (n, V) logits of all wanted positions, run after run, which the next call may
         overwrite. The sequences' numbers ascend. Raises CallError if llama.cpp cannot compute
         them."""
-        self._library.set_n_threads(self._pointer, threads, threads)
-        parts = _parts(runs, min(MOST_TOKENS, self._room()))
+        if threads != self._threads:  # the library reports each call, by ours
+            self._library.set_n_threads(self._pointer, threads, threads)
+            self._threads = threads
+        parts = _parts(runs, min(MOST_TOKENS, self._room))
         if len(parts) == 1:
             return self._decode(parts[0])
         return np.concatenate([self._decode(part).copy() for part in parts])
-
-    def _room(self) -> int:
-        return int(self._library.n_batch(self._pointer))
 
     def _decode(self, runs: Sequence[Run]) -> NDArray[np.float32]:
         rows = self._batch.fill(runs)
@@ -153,8 +157,14 @@ class Context:
             )
         if not rows:
             return np.zeros((0, self._vocabulary), dtype=np.float32)
-        logits = self._library.get_logits(self._pointer)
-        return np.ctypeslib.as_array(logits, (rows, self._vocabulary))
+        address = int(self._library.get_logits(self._pointer))
+        known, logits = self._logits
+        if known != address or len(logits) < rows:
+            logits = np.ctypeslib.as_array(
+                cast(address, POINTER(c_float)), (rows, self._vocabulary)
+            )
+            self._logits = address, logits
+        return logits[:rows]
 
 
 class _Arrays:
@@ -179,9 +189,14 @@ class _Arrays:
     def fill(self, runs: Sequence[Run]) -> int:
         """Enters the runs; how many rows they want."""
         at = rows = 0
-        self.wanted[: sum(len(tokens) for _, _, tokens, _ in runs)] = 0
         for sequence, position, tokens, wanted in runs:
             end = at + len(tokens)
+            if end == at + 1:
+                self.token[at], self.pos[at], self.sequence[at] = tokens[0], position, sequence
+                self.wanted[at] = len(wanted)
+                at, rows = end, rows + len(wanted)
+                continue
+            self.wanted[at:end] = 0
             self.token[at:end] = tokens
             self.pos[at:end] = range(position, position + len(tokens))
             self.sequence[at:end] = sequence
@@ -194,6 +209,8 @@ class _Arrays:
 
 def _parts(runs: Sequence[Run], most: int) -> list[list[Run]]:
     """The runs in parts of at most `most` tokens and MOST_ROWS rows; long runs are cut."""
+    if sum(len(run[2]) for run in runs) <= most and sum(len(run[3]) for run in runs) <= MOST_ROWS:
+        return [list(runs)]
     parts: list[list[Run]] = [[]]
     tokens_left, rows_left = most, MOST_ROWS
     for sequence, position, tokens, wanted in runs:

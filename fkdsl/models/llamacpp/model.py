@@ -24,7 +24,7 @@ from fkdsl.models.llamacpp.sequences import (
     length_of,
     shared_missing,
 )
-from fkdsl.models.tokenized import ModelTexts, TokenizedModel, forward_results
+from fkdsl.models.tokenized import ModelTexts, TokenizedModel, results_of
 
 MOST_SEQUENCES = 256
 """llama.cpp's own bound."""
@@ -93,7 +93,9 @@ class LlamaCppModel(TokenizedModel):
                 for segment in again:
                     row = ForwardRow(segment.past, segment.tokens, ())
                     self._compute([row], [0], threads, again=segment)
-                pending = self._sequences.order(rows)
+                pending = list(range(len(rows)))
+                if len(pending) > len(self._sequences):
+                    pending = self._sequences.order(rows)
                 while pending:
                     wave, pending = self._take(pending)
                     known = None if pending or results or again else asked
@@ -151,12 +153,12 @@ class LlamaCppModel(TokenizedModel):
                 self._context.cut(plan.sequence, plan.kept)
         plans.sort(key=lambda plan: plan.sequence)
         runs = [(plan.sequence, plan.kept, plan.tokens, plan.wanted) for plan in plans]
-        logits = torch.from_numpy(self._context.decode(runs, threads))
+        logits = self._context.decode(runs, threads)
         segments = []
         for plan in plans:
             segments.append(again or SequenceSegment(plan.row.past, plan.row.tokens))
             self._sequences.record(plan, segments[-1])
-        results = forward_results(logits, [plan.row for plan in plans], segments)
+        results = results_of(logits, [plan.row for plan in plans], segments)
         return {wave[plan.index]: r for plan, r in zip(plans, results, strict=True)}
 
     def _fit(self, rows: Sequence[ForwardRow], threads: int) -> Asked:

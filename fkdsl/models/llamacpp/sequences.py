@@ -191,7 +191,7 @@ class Sequences:
         window = self._window(len(rows), going_on)
         place = {i: s for s, i in going_on.items() if s in window}
         free = [s for s in window if s not in going_on]
-        for i, beginning in enumerate(shared):
+        for i, beginning in enumerate(shared) if free else ():
             # What is overwritten anyway goes to a row that begins with it. After this no row
             # without a place begins with what is overwritten, so its source stays until the cuts.
             own = next((s for s in self._holders(beginning) if s in free), None)
@@ -278,6 +278,8 @@ class Sequences:
         """The n neighbours in which the fewest rows must be copied and the least is lost."""
         if n > len(self):
             raise InternalError("more rows than sequences")
+        if len(going_on) == n and max(going_on) - min(going_on) == n - 1:
+            return range(min(going_on), max(going_on) + 1)
         gain = np.zeros(len(self) + 1)
         for s, held in enumerate(self._held):
             if s in going_on:
@@ -326,6 +328,8 @@ def shared_missing(asked: Asked) -> list[SequenceSegment]:
     """The segments that no sequence holds and that several rows begin with: each is computed once,
     before the rows. Only the last of those that follow one another, since its row takes the others
     along."""
+    if not any(beginning.between for beginning in asked.beginnings):
+        return []
     needed: dict[int, list[SequenceSegment]] = {}
     for beginning in asked.beginnings:
         for segment, _ in beginning.between:
