@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.probability_blocks import BLOCK, shares
+from fkdsl.base.probability_blocks import BLOCK, share_blocks
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
 LEAST, MOST = 1e-6, 1e30
@@ -100,8 +100,7 @@ def masked_block_sums(
         return []
     V, dtype = len(rows[0]), rows[0].dtype
     sums = np.empty((len(rows), -(-V // BLOCK)))
-    whole = V // BLOCK
-    factors = [shares(mask) for mask in masks]
+    factors = [share_blocks(mask) for mask in masks]
     order: Sequence[int] = (0,)
     if len(rows) > 1:  # one mask at a time stays in the caches
         first = {id(row): id(mask) for row, mask in zip(rows, masks, strict=True)}
@@ -116,11 +115,7 @@ def masked_block_sums(
             if rows[i] is not exponentiated:
                 p[:] = exponentiated = rows[i]
                 _exp(p)
-            of_mask = factors[i]
-            shaped = of_mask[: whole * BLOCK].reshape(whole, BLOCK)
-            sums[i, :whole] = np.einsum("ij,ij->i", blocks[:whole], shaped)
-            if whole * BLOCK < V:
-                sums[i, whole] = p[whole * BLOCK :] @ of_mask[whole * BLOCK :]
+            sums[i] = np.einsum("ij,ij->i", blocks, factors[i])
 
     _on_threads(compute, len(rows))
     return list(sums)

@@ -20,9 +20,9 @@ import numpy as np
 
 from fkdsl.base.locks import remember
 from fkdsl.base.logspace import Floats
-from fkdsl.base.probability_blocks import BLOCK, Sums
+from fkdsl.base.probability_blocks import BLOCK, Sums, share_blocks
 from fkdsl.base.random import first_above
-from fkdsl.base.remembered import allowed, shares
+from fkdsl.base.remembered import allowed
 from fkdsl.base.value_keys import state_key
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.engine.constraints.futures import SoFar
@@ -257,10 +257,9 @@ def _choose_one(
         return None
     u = uniform * total
     k = first_above(sums, running, u)
-    at = slice(k * BLOCK, (k + 1) * BLOCK)
-    p = np.exp(row[at])
+    p = np.exp(row[k * BLOCK : (k + 1) * BLOCK])
     if kind.mask is not None:
-        p *= shares(kind.mask)[at]
+        p *= share_blocks(kind.mask)[k, : len(p)]
     within = u - (running.item(k) - sums.item(k))
     token = k * BLOCK + first_above(p, p.cumsum(dtype=np.float64), within)
     return token, kind.weight(mass)
