@@ -249,6 +249,7 @@ def _guided(code: ir.Program) -> list[tuple[ir.Function, int]]:
         and (
             i.plan.completion is not None
             or (i.plan.prefix is not None and i.plan.prefix.stop is not None)
+            or i.plan.words is not None
         )
     ]
 

@@ -22,6 +22,7 @@ SHORT = {
     "in part": "automaton",
     "tested": "tried",
     "early": "early",
+    "words": "surrogate",
 }
 """How a hint calls a means of looking ahead, in a word."""
 

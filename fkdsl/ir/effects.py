@@ -14,7 +14,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from fkdsl.ir import nodes as ir
-from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint, ProposalPlan
+from fkdsl.machine.proposal_plan import (
+    CompletionConstraint,
+    PrefixConstraint,
+    ProposalPlan,
+    WordsAhead,
+)
 from fkdsl.machine.slots import SLOTS
 
 _named: dict[type[Any], tuple[str, ...]] = {}
@@ -26,8 +31,17 @@ Node = (
     | ProposalPlan[Any]
     | PrefixConstraint[Any]
     | CompletionConstraint[Any]
+    | WordsAhead[Any]
 )
-NODES = (ir.Instr, ir.Expr, ir.Clause, ProposalPlan, PrefixConstraint, CompletionConstraint)
+NODES = (
+    ir.Instr,
+    ir.Expr,
+    ir.Clause,
+    ProposalPlan,
+    PrefixConstraint,
+    CompletionConstraint,
+    WordsAhead,
+)
 
 
 def declared(kind: type[Any]) -> tuple[tuple[str, frozenset[str]], ...]:

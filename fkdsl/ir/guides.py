@@ -23,6 +23,7 @@ MEANS = {
     "tried, expensive": "by trial, which is expensive: weighted rejection, two tokens or more for "
     "a draw",
     "tested": "by trying each value",
+    "words": "by a surrogate: how likely the words to come are such",
 }
 """How a draw looks ahead to a condition, and what that costs."""
 WEAKER = "by a weaker automaton or grammar; left to trials of the tokens that may end the text"

@@ -95,13 +95,30 @@ class PrefixConstraint(Generic[E]):
 
 
 @dataclass(frozen=True)
+class WordsAhead(Generic[E]):
+    """A draw of a word in a loop that draws words, of which something is asked together: what it
+    looks ahead to, and no more.
+
+    language: evaluates to the `Language` of the text of all words. origin: the slot of the
+    context's number of tokens where the first of them begins.
+    """
+
+    language: E
+    origin: int = field(metadata=READS)
+
+    def map(self, function: Callable[[E], F]) -> WordsAhead[F]:
+        return WordsAhead(function(self.language), self.origin)
+
+
+@dataclass(frozen=True)
 class ProposalPlan(Generic[E]):
     """How one draw looks ahead to the conditions between it and the next draw.
 
     mask: a predicate of the token in the draw's target, true of every token that can live; reads:
     the other slots that it looks at; compared: the values that it compares the token with, None if
     it looks at the token in other ways too.
-    completion, prefix: the constraints on the text that the draw extends.
+    completion, prefix: the constraints on the text that the draw extends. words: what a draw of a
+    word looks ahead to.
     needs_lookahead: whether outcomes are tried; expensive: whether trying one costs much (Python of
     the program's, a parse). inline_conditions: how many conditions right behind the draw look at
     nothing but values and contexts' texts, so that they are checked in place, without a trial;
@@ -116,12 +133,19 @@ class ProposalPlan(Generic[E]):
     compared: tuple[E, ...] | None = None
     completion: CompletionConstraint[E] | None = None
     prefix: PrefixConstraint[E] | None = None
+    words: WordsAhead[E] | None = None
     needs_lookahead: bool = False
     expensive: bool = False
     inline_conditions: int = 0
     exhaustive: bool = False
     passed: int = 0
     absorbed: tuple[Absorbed, ...] = ()
+
+    @property
+    def guesses_only(self) -> bool:
+        """Whether the draw is the program's own where nothing is looked ahead to by a surrogate."""
+        others = (self.mask, self.completion, self.prefix)
+        return self.words is not None and not self.needs_lookahead and others == (None,) * 3
 
     @property
     def blame(self) -> Span:
@@ -136,6 +160,7 @@ class ProposalPlan(Generic[E]):
             compared=None if self.compared is None else tuple(map(function, self.compared)),
             completion=None if self.completion is None else self.completion.map(function),
             prefix=None if self.prefix is None else self.prefix.map(function),
+            words=None if self.words is None else self.words.map(function),
             needs_lookahead=self.needs_lookahead,
             expensive=self.expensive,
             inline_conditions=self.inline_conditions,

@@ -20,6 +20,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
+import numpy as np
+
 from fkdsl.base.kept import kept
 from fkdsl.base.logspace import Floats
 from fkdsl.base.quick_dataclass import dataclass
@@ -32,16 +34,17 @@ from fkdsl.engine.constraints.backward import (
     why_not,
 )
 from fkdsl.engine.constraints.constraint import Constraint, Future
-from fkdsl.engine.constraints.futures import SoFar, futures
+from fkdsl.engine.constraints.futures import Watched, futures
 from fkdsl.engine.constraints.tokens_left import of_whole
 from fkdsl.machine.particle import RunningParticle
 from fkdsl.machine.state import TextGuess
 from fkdsl.models.surrogate.model import Array, Surrogate
 from fkdsl.proposals.filtering import belief_at, filter_texts
-from fkdsl.proposals.outcomes import Outcomes, TokenOutcomes
-from fkdsl.proposals.text_masks import Ahead
-from fkdsl.proposals.tilts import Guided, Messages, Tilt, TiltSettings, tilts_of
+from fkdsl.proposals.outcomes import ContinuesOutcomes, Outcomes, TokenOutcomes
+from fkdsl.proposals.text_masks import Ahead, TextAhead
+from fkdsl.proposals.tilts import LEAST, Guided, Messages, Tilt, TiltSettings, tilts_of
 from fkdsl.proposals.trust import CAUTION, Drifts
+from fkdsl.values.token_distributions import Continues, mask_following
 from fkdsl.values.values import ContextRef
 
 FLOOR = 1e-3
@@ -62,7 +65,7 @@ ENOUGH = 0.5
 constraint needs no look-ahead: little is lost by dying so seldom."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
-Asked = Constraint | SoFar
+Asked = Constraint | Watched
 Tiltable = tuple[RunningParticle, ContextRef, Ahead, TokenOutcomes]
 """A particle, the distribution that it draws a constrained text from, the constraint, and what may
 come."""
@@ -100,8 +103,8 @@ class CompletionLookahead:
     tilted: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
     drifts: Drifts = field(default_factory=Drifts)
-    _messages: OrderedDict[tuple[str, int, int], tuple[Constraint | SoFar, Messages | None]] = (
-        field(default_factory=OrderedDict)
+    _messages: OrderedDict[tuple[str, int, int], tuple[Asked, Messages | None]] = field(
+        default_factory=OrderedDict
     )
     _sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
     _crowded: bool = False
@@ -125,8 +128,9 @@ class CompletionLookahead:
         wanted: dict[str, list[tuple[Context, int]]] = {}
         sizes: dict[int, int] = {}
         for particle, d, text in draws:
-            if isinstance(d, ContextRef) and text.tokens_left is not None:
-                c = particle.contexts[d.index]
+            ref = _context_of(d)
+            if ref is not None and text.tokens_left is not None:
+                c = particle.contexts[ref.index]
                 if c.model in self.surrogates:
                     sizes[id(text.constraint)] = self._numbers(c.model, text)
                     wanted.setdefault(c.model, []).append((c.node, _begins(c.node, text)))
@@ -145,6 +149,8 @@ class CompletionLookahead:
     ) -> Tilt | None:
         """h of the outcomes of a draw; None where there is nothing to look ahead by. counted:
         whether it is a draw of the run's, and not of a drafter's."""
+        if isinstance(d, Continues) and isinstance(outcomes, ContinuesOutcomes):
+            return self._tilt_of_parts(particle, d.context, text, outcomes, counted)
         if not isinstance(d, ContextRef) or not isinstance(outcomes, TokenOutcomes):
             self.draws += counted
             return None
@@ -152,6 +158,36 @@ class CompletionLookahead:
         # at hand: the draw is the same whichever were made before it.
         _ = outcomes.p
         return self.tilts([(particle, d, text, outcomes)], counted)[0]
+
+    def _tilt_of_parts(
+        self,
+        particle: RunningParticle,
+        ref: ContextRef,
+        text: Ahead,
+        outcomes: ContinuesOutcomes,
+        counted: bool,
+    ) -> Tilt | None:
+        """h of whether a word goes on: the mean of h over the tokens with which it does, and over
+        the others, by the row from which the next token will be drawn."""
+        c, vocabulary = particle.contexts[ref.index], particle.vocabulary(ref)
+        if c.done or c.pending is not None or c.node not in particle.rows:
+            self.draws += counted
+            return None
+        row = np.asarray(particle.rows[c.node])
+        tokens = TokenOutcomes(row, (ref,), vocabulary)
+        tilt = self.tilt(particle, ref, text, tokens, counted)
+        if tilt is None:
+            return None
+        h = np.ones(2)
+        for goes_on in (False, True):
+            p = tokens.p * mask_following(vocabulary, goes_on)
+            mass = float(p.sum())
+            if mass > 0.0:
+                h[int(goes_on)] = max(float(p @ tilt.h) / mass, LEAST)
+        possible = outcomes.p > 0.0
+        largest = float(h[possible].max()) if possible.any() else 1.0
+        log_scale = min(tilt.log_scale + math.log(largest), 0.0)
+        return Tilt(np.minimum(h / largest, 1.0), log_scale, tilt.power)
 
     def tilts(self, draws: Sequence[Tiltable], counted: bool = True) -> list[Tilt | None]:
         """`tilt` of several draws, made together. Draws of particles in one state have one."""
@@ -273,11 +309,14 @@ def look_ahead(particle: RunningParticle, drawn_from: Any, guess: TextGuess | No
     copy of its context.
     """
     contexts = particle.contexts
-    index = drawn_from.index if isinstance(drawn_from, ContextRef) else -1
+    ref = drawn_from if guess is None else _context_of(drawn_from)
+    index = ref.index if isinstance(ref, ContextRef) else -1
     own = contexts[index].guess if index >= 0 else None
     if guess is None and own is None and OWNER not in particle.guesses:
         return
-    drawn = contexts[index].node.parent if index >= 0 else None
+    drawn = contexts[index].node if index >= 0 else None
+    if drawn is not None and drawn_from is ref:  # it has one more token
+        drawn = drawn.parent
     # Draws since the same context's last one; a draw that does not look ahead has no turns.
     turn = 0 if guess is None else math.inf if own is None else own.since
     after = list(contexts)
@@ -303,8 +342,16 @@ def _waiting(guess: TextGuess | None, turn: float) -> TextGuess | None:
     return TextGuess(guess.power) if guess.since > turn else guess._replace(since=guess.since + 1)
 
 
+def _context_of(d: Any) -> ContextRef | None:
+    """The context from whose row a draw is made that may look ahead."""
+    ref = d.context if isinstance(d, Continues) else d
+    return ref if isinstance(ref, ContextRef) else None
+
+
 def _whole(text: Ahead) -> int:
-    """The most tokens of the text as a whole."""
+    """The most tokens of the text as a whole that are looked ahead."""
+    if isinstance(text, TextAhead) and text.whole is not None:
+        return text.whole
     assert text.tokens_left is not None
     return of_whole(text.tokens_left, text.ids)
 

@@ -49,6 +49,7 @@ from fkdsl.proposals.text_masks import (
     prefix_mask,
     prefix_masks_of_parts,
     text_constraint,
+    words_ahead,
 )
 from fkdsl.proposals.tilts import Tilt
 from fkdsl.proposals.token_masks import TokenMask, token_mask
@@ -301,11 +302,17 @@ class OpenDraw:
 
     def ahead(self) -> Ahead | None:
         """What the draw looks ahead to, by a surrogate: the end of its text, or else what is asked
-        of the text so far after each token of a loop. None where nothing is, or finished."""
+        of the text so far after each token of a loop, or of the words that a loop draws. None
+        where nothing is, or finished."""
         if self.constraint is not None or self.finished or self.settings.lookahead is None:
             return self.constraint
         if self._ahead is None:
-            self._ahead = (prefix_ahead(self.particle, self.op, self.distribution),)
+            words = self.plan.words if self.plan is not None else None
+            if words is None:
+                ahead = prefix_ahead(self.particle, self.op, self.distribution)
+            else:
+                ahead = words_ahead(self.particle, words, self.distribution)
+            self._ahead = (ahead,)
         return self._ahead[0]
 
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:

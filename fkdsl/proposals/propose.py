@@ -77,13 +77,13 @@ def propose(draw: OpenDraw) -> DraftedDraw | None:
         look_ahead(particle, None)
         particle.assign_drawn(particle.frames[-1], op.target, value)
         return None
-    kernel = kernel_for(plan, draw.settings, outcomes, draw.is_decided)
+    tilt = draw.tilt(outcomes) if draw.tilted is None else draw.tilted[1]
+    kernel = kernel_for(plan, draw.settings, outcomes, draw.is_decided, tilt is not None)
     lookahead = None
-    if plan is not None and kernel is not MASKED:
+    if plan is not None and plan.needs_lookahead and kernel is not MASKED:
         in_place = draw.settings.clock is None
         lookahead = Lookahead(particle, op, outcomes, plan, draw.cache, in_place)
     proposal = wrapped(kernel, draw.settings, drafted)
-    tilt = draw.tilt(outcomes) if draw.tilted is None else draw.tilted[1]
     if tilt is not None and draw.settings.lookahead is not None:
         tilted = draw.settings.lookahead.proposes(particle)
         proposal = Tilted(proposal, tilt.h) if tilted else proposal
@@ -115,10 +115,11 @@ def kernel_for(
     settings: ProposalSettings,
     outcomes: Outcomes,
     decided: bool,
+    tilts: bool = False,
 ) -> Proposal:
     """The proposal that suits what is known of a draw. decided: whether masks leave nothing to be
-    asked."""
-    if plan is None:
+    asked. tilts: whether a surrogate looks ahead."""
+    if plan is None or (plan.guesses_only and not tilts):
         return PRIOR
     if decided or not plan.needs_lookahead:
         return MASKED

@@ -29,17 +29,18 @@ from fkdsl.engine.constraints.constraint import (
     regular_masks,
     why_unfollowed,
 )
-from fkdsl.engine.constraints.futures import SoFar
+from fkdsl.engine.constraints.drawn_words import drawn_words
+from fkdsl.engine.constraints.futures import SoFar, Watched
 from fkdsl.engine.constraints.languages import Both, Either, Language
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.stops import Until
 from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, one_later, tokens_left
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
-from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
+from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint, WordsAhead
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 from fkdsl.values.faults import Fault
-from fkdsl.values.token_distributions import TokenDistribution, leaves
+from fkdsl.values.token_distributions import Continues, TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
 
 Extend = Callable[[Context, Sequence[int]], Context]
@@ -60,11 +61,13 @@ FORCED = 32
 class TextAhead:
     """A text in the middle of its drawing, as look-ahead sees it. constraint: on the text, when it
     ends or after each token. ids: its tokens so far. tokens_left: how many may follow the next one,
-    None where that is not known."""
+    None where that is not known. whole: how many tokens are looked ahead from the text's beginning,
+    None for those that it has and may have."""
 
-    constraint: Constraint | SoFar
+    constraint: Constraint | Watched
     ids: TokenIds
     tokens_left: TokensLeft
+    whole: int | None = None
 
 
 @dataclass(frozen=True)
@@ -295,6 +298,25 @@ def prefix_ahead(particle: RunningParticle, op: DrawOp, d: TokenDistribution) ->
     length = c.node.length - c.start
     stop = None if plan.stop is None else plan.stop(particle.frames[-1])
     return TextAhead(masks, c.node.tokens_from(c.start), tokens_left(stop, length))
+
+
+def words_ahead(
+    particle: RunningParticle, plan: WordsAhead[Compute], d: TokenDistribution | Continues
+) -> TextAhead | None:
+    """What a draw of a word looks ahead by, or of whether it goes on; None where what should say
+    the language of all words fails."""
+    ref = d.context if isinstance(d, Continues) else d
+    if not isinstance(ref, ContextRef):
+        return None
+    frame = particle.frames[-1]
+    try:
+        language = plan.language(frame)
+    except Fault:
+        return None
+    assert isinstance(language, Language)
+    words = drawn_words(language, particle.vocabulary(ref))
+    c, left = particle.contexts[ref.index], words.tokens_left
+    return TextAhead(words, c.node.tokens_from(c.start + frame.slots[plan.origin]), left, left)
 
 
 def masks_so_far(

@@ -132,7 +132,7 @@ def _choose(plain: Sequence[PlainDraw]) -> None:
     i = inverted(rows, masks, sums, running, uniforms)
     for p, index, mass in zip(plain, i.tolist(), masses.tolist(), strict=True):
         draw, plan = p.draw, p.draw.plan
-        if plan is None:
+        if plan is None or plan.guesses_only:
             draw.choice = Choice(index, 0.0)
         else:
             masked = mass < 1.0 and draw.masks().both is not None

@@ -48,7 +48,9 @@ class DrawKind:
 
     def __init__(self, draw: OpenDraw, mask: Mask | None, dense: bool) -> None:
         self.mask, self.dense = mask, dense
-        self._weighs, self._blame = draw.plan is not None, draw.blame
+        plan = draw.plan
+        self._weighs = plan is not None and not plan.guesses_only
+        self._blame = draw.blame
         self._masked, self.passed = draw.masks().both is not None, draw.passed
 
     def weight(self, mass: float) -> Weight:
@@ -90,7 +92,8 @@ class KindsOfDraw:
         self.op, self._prefix = op, None if plan is None else plan.prefix
         self.of_program = not op.span.source.is_prelude
         of_text = plan is not None and plan.completion is not None
-        ahead = looks_ahead and self._prefix is not None
+        has_words = plan is not None and plan.words is not None
+        ahead = looks_ahead and (self._prefix is not None or has_words)
         self.source = None if of_text or ahead else op.source
         reads = () if plan is None else plan.reads
         self._reads = reads if self._prefix is None else (*reads, *self._prefix.reads)

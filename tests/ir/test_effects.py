@@ -19,9 +19,11 @@ from fkdsl.machine.proposal_plan import (
     CompletionConstraint,
     PrefixConstraint,
     ProposalPlan,
+    WordsAhead,
 )
 from fkdsl.machine.state import UNSET
 from fkdsl.models.table import TableModel
+from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.open_draw import OpenDraw
 from fkdsl.proposals.propose import propose
@@ -66,6 +68,7 @@ SAMPLES = [
     planned(mask=ir.Operate(AT, "ne", (local(NEW), local(TEXT))), reads=(TEXT,)),
     planned(completion=CompletionConstraint(texts(TEXT), UNTIL, NONE, STOP)),
     planned(prefix=PrefixConstraint(((AT, texts(TEXT)),), (), (TEXT,), True)),
+    planned(words=WordsAhead(texts(TEXT), NONE)),
     ir.Observe(AT, local(TEXT), local(LM)),
     ir.Condition(AT, local(YES)),
     ir.Factor(AT, local(HALF)),
@@ -126,7 +129,8 @@ def execute(particle, op):
         op.run(particle, particle.frames[0])
         return
     d = op.distribution(particle.frames[0])
-    draw = OpenDraw(particle, op, d, ProposalSettings(), LookaheadCache())
+    settings = ProposalSettings(lookahead=CompletionLookahead({}))
+    draw = OpenDraw(particle, op, d, settings, LookaheadCache())
     request = draw.requests()
     particle.need(request.rows if request is not None else [])
     propose(draw)

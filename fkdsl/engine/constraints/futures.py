@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -31,6 +32,15 @@ from fkdsl.engine.constraints.constraint import Alternatives, Constraint, Future
 from fkdsl.engine.constraints.grammars import GrammarMasks
 from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.tables import Table, TooLarge, product, reached_from
+
+
+class Watched(Protocol):
+    """What draws look ahead by as by a Constraint. found: its futures, which are kept."""
+
+    lock: threading.RLock
+    futures: tuple[Future, ...] | None
+
+    def found(self) -> Iterator[Future]: ...
 
 
 class SoFar:
@@ -55,21 +65,23 @@ class SoFar:
         if len(asked) == 1 and self.over is None:
             yield (Way(asked[0], each_token=True),)
             return
-        read = _of_all([_of_masks(masks) for masks in asked])
+        read = of_all_tables([of_masks(masks) for masks in asked])
         if self.over is not None:
-            met = _of_all([read, _of_masks(self.over)])
-            read = met and _of_all([read, (_ended(met[0]), met[1])], either=True)
+            met = of_all_tables([read, of_masks(self.over)])
+            read = met and of_all_tables([read, (_ended(met[0]), met[1])], either=True)
         if read is not None:
             masks = RegularMasks(Automaton.of_table(*read), asked[0].vocabulary)
             yield (Way(masks, each_token=True),)
 
 
-def futures(constraint: Constraint | SoFar) -> tuple[Future, ...]:
+def futures(constraint: Constraint | Watched) -> tuple[Future, ...]:
     """What a constraint's draws may look ahead by, that which says most first; none where no
     automaton follows it. They are made once."""
     with constraint.lock:
         if constraint.futures is None:
-            made = constraint.found() if isinstance(constraint, SoFar) else _futures(constraint)
+            made = (
+                _futures(constraint) if isinstance(constraint, Constraint) else constraint.found()
+            )
             constraint.futures = tuple(made)
         return constraint.futures
 
@@ -81,10 +93,10 @@ def _futures(constraint: Constraint) -> Iterator[Future]:
             own = (Way(closed.stopped), Way(closed.whole, by_end=True))
         case RegularMasks() as masks:
             own = (Way(masks),)
-    structure = _of_all([_of_part(part) for part in constraint.unions_and_grammars])
+    structure = of_all_tables([_of_part(part) for part in constraint.unions_and_grammars])
     if structure is not None:
         if own and all(way.masks.automaton.explored for way in own):
-            joint = [_of_all([_of_masks(way.masks), structure]) for way in own]
+            joint = [of_all_tables([of_masks(way.masks), structure]) for way in own]
             yield tuple(
                 _way(read, constraint, w.by_end) for read, w in zip(joint, own, strict=True)
             )
@@ -102,26 +114,26 @@ def _of_part(part: GrammarMasks | Alternatives) -> Read | None:
     """The table of a schema or grammar, or of a union of some; None where nothing follows it."""
     if isinstance(part, GrammarMasks):
         bounds = completion_bounds(part.outlined, part.until, part.vocabulary)
-        return None if bounds is None or bounds.by_tokens is None else _of_masks(bounds.by_tokens)
+        return None if bounds is None or bounds.by_tokens is None else of_masks(bounds.by_tokens)
     parts = [_of_constraint(inner) for inner in part.parts]
-    return None if None in parts else _of_all(parts, either=True)
+    return None if None in parts else of_all_tables(parts, either=True)
 
 
 def _of_constraint(constraint: Constraint) -> Read | None:
     parts = [_of_part(part) for part in constraint.unions_and_grammars]
     if isinstance(constraint.regular, RegularMasks) and constraint.regular.automaton.explored:
-        parts.append(_of_masks(constraint.regular))
-    return _of_all(parts)
+        parts.append(of_masks(constraint.regular))
+    return of_all_tables(parts)
 
 
-def _of_masks(masks: RegularMasks) -> Read:
+def of_masks(masks: RegularMasks) -> Read:
     """The table of masks, which begins after what they have read before a text."""
     automaton, (start, _) = masks.automaton, masks.position(())
     accepting = np.array(automaton.accepting, dtype=np.bool_)
     return reached_from(start, automaton.table[: automaton.size], accepting), automaton.partition
 
 
-def _of_all(parts: Sequence[Read | None], either: bool = False) -> Read | None:
+def of_all_tables(parts: Sequence[Read | None], either: bool = False) -> Read | None:
     """The texts of all tables that there are, or of any of them. A table that makes the whole too
     large is left out of all; of any, there is none then."""
     result: Read | None = None
@@ -130,7 +142,7 @@ def _of_all(parts: Sequence[Read | None], either: bool = False) -> Read | None:
             result = part
             continue
         partition = Partition([*result[1].sets, *part[1].sets])
-        a, b = (_over(read, partition) for read in (result, part))
+        a, b = (over_classes(read, partition) for read in (result, part))
         try:
             result = product(a, b, either).smaller(), partition
         except TooLarge:
@@ -153,7 +165,7 @@ def _way(read: Read | None, constraint: Constraint, by_end: bool = False) -> Way
     )
 
 
-def _over(read: Read, partition: Partition) -> Table:
+def over_classes(read: Read, partition: Partition) -> Table:
     """A table over finer classes."""
     table, coarser = read
     points = partition.representatives()

@@ -75,6 +75,15 @@ class Letters(Language):
 
 
 @dataclass(frozen=True)
+class Syllables(Language):
+    """The texts with at least and at most so many syllables, -1 for any number. Looked ahead to,
+    and in no mask: an automaton counts them about (syllable_counts.py)."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Ordered(Language):
     """The texts that stand before another, by code points, or after it. operator: "lt", "le", "gt"
     or "ge"."""

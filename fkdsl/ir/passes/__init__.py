@@ -12,8 +12,8 @@
 
 The files, from a condition to a plan: inline.py (through pure functions), regular.py (to a
 language), early.py (to a check of a beginning), masks.py (to a predicate of the token), prefix.py
-(to a language of the text so far), texts.py, loop_texts.py and fuse.py (the passes), outside.py
-(what is left).
+(to a language of the text so far), texts.py, loop_texts.py, word_loops.py and fuse.py (the passes),
+outside.py (what is left).
 
 Each pass is a function Program -> Program, verified after. Z and the posterior over return values
 stay what they are.
@@ -31,6 +31,7 @@ from fkdsl.ir.passes.loop_texts import guide_loops
 from fkdsl.ir.passes.outside import late_conditions
 from fkdsl.ir.passes.text_guidance import Settings
 from fkdsl.ir.passes.texts import guide_texts
+from fkdsl.ir.passes.word_loops import guide_words
 from fkdsl.ir.verify import verify
 
 PASSES = ("texts", "automata", "lookahead", "early", "fuse")
@@ -47,6 +48,7 @@ def optimise(
     if "texts" not in off:
         program = verify(guide_texts(program, settings))
         program = verify(guide_loops(program, settings))
+        program = verify(guide_words(program, settings))
     if "fuse" not in off:
         program = verify(fuse(program, settings.automata))
     return late_conditions(program)

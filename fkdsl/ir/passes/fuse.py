@@ -87,7 +87,7 @@ def _planned(
     rest = [c for c in tried if not _among(c, followed)]
     absorbed = [Absorbed(c.span, _mask_means(function, predicate)) for c in masked]
     absorbed += [Absorbed(c.span, "automaton, so far") for c in met]
-    known = {a.span for a in before.absorbed}
+    known = {a.span for a in before.absorbed if a.means != "words"}
     trials = _trials(program, rest, of_token)
     absorbed += [a for a in trials if a.means == "early" or a.span not in known]
     prefix = _prefix(prefixes, undecided, not rest, loop)

@@ -75,6 +75,12 @@ def lettered(ranges: Ranges) -> of.Language:
     return among(of.Letters, ranges)
 
 
+@pure(".syllables", [A], ANY)
+def syllabled(ranges: Ranges) -> of.Language:
+    """The texts with such numbers of syllables, for look-ahead alone."""
+    return among(of.Syllables, ranges)
+
+
 @pure(".parts", [A], ANY)
 def parts(between: Any) -> By:
     """How `split` takes a text apart."""
