@@ -307,12 +307,8 @@ class OpenDraw:
         if self.constraint is not None or self.finished or self.settings.lookahead is None:
             return self.constraint
         if self._ahead is None:
-            words = self.plan.words if self.plan is not None else None
-            if words is None:
-                ahead = prefix_ahead(self.particle, self.op, self.distribution)
-            else:
-                ahead = words_ahead(self.particle, words, self.distribution)
-            self._ahead = (ahead,)
+            find = prefix_ahead if self.plan is None or self.plan.words is None else words_ahead
+            self._ahead = (find(self.particle, self.op, self.distribution),)
         return self._ahead[0]
 
     def refused(self, outcomes: Outcomes, mass: float) -> dict[Span, float]:

@@ -37,7 +37,7 @@ from fkdsl.engine.constraints.stops import Until
 from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, one_later, tokens_left
 from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
-from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint, WordsAhead
+from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import Continues, TokenDistribution, leaves
@@ -301,12 +301,13 @@ def prefix_ahead(particle: RunningParticle, op: DrawOp, d: TokenDistribution) ->
 
 
 def words_ahead(
-    particle: RunningParticle, plan: WordsAhead[Compute], d: TokenDistribution | Continues
+    particle: RunningParticle, op: DrawOp, d: TokenDistribution | Continues
 ) -> TextAhead | None:
     """What a draw of a word looks ahead by, or of whether it goes on; None where what should say
     the language of all words fails."""
     ref = d.context if isinstance(d, Continues) else d
-    if not isinstance(ref, ContextRef):
+    plan = op.plan.words if op.plan is not None else None
+    if plan is None or not isinstance(ref, ContextRef):
         return None
     frame = particle.frames[-1]
     try:
