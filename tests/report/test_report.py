@@ -202,7 +202,9 @@ def test_the_page_lists_the_documents_that_answers_rest_on(tmp_path, capsys):
     (tmp_path / "notes/a.md").write_text("The old lamp.\n\nThe new <lamp>.\n")
     (tmp_path / "p.fk").write_text(RETRIEVES)
     out = tmp_path / "out.html"
-    call(capsys, "run", str(tmp_path / "p.fk"), "--method", "smc", "--report", str(out))
+    trace = str(tmp_path / "run.jsonl")
+    call(capsys, "run", str(tmp_path / "p.fk"), "--method", "smc", "--trace", trace)
+    call(capsys, "report", trace, "-o", str(out))
     found = Elements()
     found.feed(out.read_text("utf-8"))
     data = json.loads(found.scripts[0])
