@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import real_path
 from fkdsl.base.surrogates import without_surrogates
 from fkdsl.language.check.checker import ExternInfo
 from fkdsl.values.signatures import BuiltinError
@@ -36,7 +37,7 @@ def load_externs(
 
 def _function(info: ExternInfo, modules: dict[Path, ModuleType]) -> Callable[..., Any]:
     definition = info.definition
-    path = ((info.folder or Path()) / definition.path).resolve()
+    path = real_path((info.folder or Path()) / definition.path)
     if path not in modules:
         spec = importlib.util.spec_from_file_location(path.stem, path)
         if spec is None or spec.loader is None or not path.is_file():

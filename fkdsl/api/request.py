@@ -31,6 +31,7 @@ from fkdsl.api.lookahead import (
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
 from fkdsl.base.errors import CallError
+from fkdsl.base.files import real_path
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
 from fkdsl.inference.interface import Step
@@ -285,7 +286,9 @@ def _check_files(trace: Path | TraceFile | None, resume: Path | StepsByIsland | 
     if trace is None or resume is None:
         return
     same = (
-        isinstance(trace, Path) and isinstance(resume, Path) and trace.resolve() == resume.resolve()
+        isinstance(trace, Path)
+        and isinstance(resume, Path)
+        and real_path(trace) == real_path(resume)
     )
     if not same:
         raise CallError(

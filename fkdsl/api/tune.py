@@ -83,6 +83,11 @@ class TuneSettings:
             if value is not None and value < least:
                 raise CallError(f"--{name} is at least {least}, not {value}", f"leave --{name} out")
 
+    @property
+    def entropy(self) -> int:
+        """The seed as numpy takes it, from 0 on."""
+        return self.seed % (1 << 64)
+
 
 Save = Callable[[LearnedTwist, Tuned], None]
 Watch = Callable[[str, Any, int], None]
@@ -193,7 +198,10 @@ class Tuner:
 
     def _round(self, number: int, scout: Scout) -> None:
         names, tokens_of = scout.names(), scout.tokens()
-        before, thinning = self.engines.counts()[1], np.random.default_rng(self.settings.seed)
+        before, thinning = (
+            self.engines.counts()[1],
+            np.random.default_rng(self.settings.entropy),
+        )
         log_z: list[float] = []
         flocks: list[tuple[float, Flock]] = []
         power = 1.0
@@ -244,7 +252,7 @@ class Tuner:
                 "nothing to weigh on its way",
                 "run it as it is",
             )
-        rng = np.random.default_rng(self.settings.seed)
+        rng = np.random.default_rng(self.settings.entropy)
         newest = self.flocks[-1][0]
         self.flocks = [(n, f) for n, f in self.flocks if n > newest - KEPT]
         flock = thinned(joined([f for _, f in self.flocks]), MOST_PARTICLES, rng)

@@ -36,6 +36,12 @@ FLAGS = (
 the first two."""
 
 
+def real_path(path: str | Path) -> Path:
+    """The path with its symbolic links followed; where they lead round in a circle, as it is, which
+    whoever reads it will say. `Path.resolve` raises RuntimeError there."""
+    return Path(os.path.realpath(path))
+
+
 def read_file(path: Path, most: int) -> bytes:
     """A regular file's bytes. Raises OSError for anything else, and for more than `most` bytes."""
     verify_regular(path, most)

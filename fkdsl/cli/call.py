@@ -159,12 +159,16 @@ def called_aim(args: argparse.Namespace) -> Aim:
     for text in getattr(args, "budget", []):
         unit, _, number = text.rpartition("=")
         try:
-            budgets[unit or "tokens"] = {"": int, "tokens": int, "seconds": float}[unit](number)
+            value = {"": int, "tokens": int, "seconds": float}[unit](number)
         except (KeyError, ValueError):
             raise CallError(
                 f"--budget {text} is no budget",
                 "write --budget tokens=20000 or --budget seconds=30",
             ) from None
+        known = budgets.setdefault(unit or "tokens", value)
+        if known is not value and known != value:
+            what = f"--budget {unit or 'tokens'}"
+            raise CallError(f"{what} is given twice, with two values", "leave one of them out")
     return Aim(getattr(args, "target_se", None), budgets.get("tokens"), budgets.get("seconds"))
 
 

@@ -35,7 +35,8 @@ def main(args: argparse.Namespace) -> int:
     program = called_program(args)
     methods = DEFAULT_METHODS
     if args.methods is not None:
-        methods = tuple(name for part in args.methods.split(",") if (name := part.strip()))
+        named = (name for part in args.methods.split(",") if (name := part.strip()))
+        methods = tuple(dict.fromkeys(named))
     check_comparison(methods, args.budget, args.runs, args.max_states)
     warn(program.warnings)
     with RunProgress(program.name) as progress:

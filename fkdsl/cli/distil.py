@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fkdsl.base.errors import CallError
+from fkdsl.cli.parsers import count
 
 if TYPE_CHECKING:
     from fkdsl.api.distil import Distilled, Distilling
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "be given several times",
     )
     _add_passes(parser)
-    parser.add_argument("--seed", type=int, help="(default 0)")
+    parser.add_argument("--seed", type=count, metavar="SEED", help="(default 0)")
     parser.add_argument(
         "--resume", action="store_true", help="go on with a run that was stopped, to the same file"
     )

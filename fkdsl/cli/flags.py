@@ -10,7 +10,7 @@ from importlib import import_module
 
 from fkdsl.base.version import VERSION
 from fkdsl.cli.commands import COMMANDS
-from fkdsl.cli.parsers import CommandParser, MainParser, command_settings
+from fkdsl.cli.parsers import CommandParser, MainParser, command_settings, count
 from fkdsl.cli.run_flags import (
     add_call,
     add_json,
@@ -221,7 +221,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="how many particles to list (default 10)"
+        "--top", type=count, default=10, metavar="N", help="how many particles to list (default 10)"
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ProgramError
-from fkdsl.base.files import check_target, read_file
+from fkdsl.base.files import check_target, read_file, real_path
 from fkdsl.base.rendering import render_all
 from fkdsl.base.spans import Source
 from fkdsl.cli.output import say
@@ -77,8 +77,8 @@ def _programs(names: list[str]) -> Iterator[Path]:
         if not files:
             raise CallError(f"there is no .fk file in {path}", "name files, or a folder with some")
         for file in files:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            if real_path(file) not in seen:
+                seen.add(real_path(file))
                 yield file
 
 
@@ -91,7 +91,7 @@ def _print_diff(source: Source, text: str) -> None:
 def _write(path: Path, text: str) -> None:
     """Replaces a file at once, so that nothing is lost on the way; its line ends stay as they
     were."""
-    target = check_target(path.resolve())
+    target = check_target(real_path(path))
     crlf = b"\r\n" in read_file(target, MAX_BYTES)
     raw = text.replace("\n", "\r\n" if crlf else "\n").encode("utf-8")
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:

@@ -19,6 +19,8 @@ MISSING = 'pip install "fkdsl[editor]"'
 
 def main(args: argparse.Namespace) -> int:
     """Serves one editor until it leaves."""
+    if args.tcp is not None and args.stdio:
+        raise CallError("--tcp and --stdio say two things", "leave one of them out")
     if args.tcp is not None and not 0 < args.tcp < 65_536:
         raise CallError(f"there is no port {args.tcp}", "ports are from 1 to 65535")
     server = _server(allow_outside=args.allow_outside)

@@ -16,6 +16,7 @@ from fkdsl.api.request import RunRequest
 from fkdsl.api.trace.file import TraceFile, read_trace
 from fkdsl.api.trace.replay import Replay
 from fkdsl.base.errors import CallError, PopulationDied
+from fkdsl.base.files import real_path
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.rendering import error_text
 from fkdsl.cli.output import check_file_target, reason, say, tell
@@ -31,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
     from fkdsl.report.page import page
 
     check_file_target(args.out, "-o")
-    if Path(args.out).resolve() == Path(args.file).resolve():
+    if real_path(args.out) == real_path(args.file):
         raise CallError(f"-o {args.out} is the trace itself", "name another file")
     if args.command == "report":
         _check_page(args.out, "-o")
@@ -64,7 +65,7 @@ def check_report(args: argparse.Namespace) -> None:
                 "leave --report or --exchange out",
             )
         own = [args.file, getattr(args, "trace", None), getattr(args, "resume", None)]
-        if Path(args.report).resolve() in {Path(p).resolve() for p in own if p}:
+        if real_path(args.report) in {real_path(p) for p in own if p}:
             raise CallError(f"--report {args.report} is a file of this run", "name another file")
         _check_page(args.report, "--report")
         check_file_target(args.report, "--report")

@@ -60,7 +60,7 @@ class StoreOnce(argparse.Action):
             given: dict[str, tuple[str, Any]] = vars(namespace).setdefault("_flags", {})
             value = self.const if values == [] else values
             first, before = given.setdefault(self.shared or self.dest, (option_string, value))
-            if before != value:
+            if before is not value and before != value:
                 flags = option_string, f"{option_string} {value}"
                 twice = f"{first} is given twice, as {before} and as {value}"
                 both = f"{first} and {flags[self.nargs != 0]} say two things"
@@ -91,6 +91,22 @@ class TakeParameter(argparse.Action):
         namespace.parameters = [*others, values]
 
 
+VALUES = {
+    "int": "a whole number",
+    "count": "a whole number from 0 on",
+    "float": "a number",
+    "boolean": "true or false",
+}
+"""What a flag takes, by the names of what reads it."""
+
+
+def count(text: str) -> int:
+    """A number of things to print, or a seed of numpy's. Raises ValueError for fewer than none."""
+    if (number := int(text)) < 0:
+        raise ValueError
+    return number
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser that raises CallError for a wrong call, with the option or the command that was
     meant. Its help has the line of usage that it is given, and groups in the order in which they
@@ -117,18 +133,33 @@ class CommandParser(argparse.ArgumentParser):
     def _refuse(self, unknown: str) -> NoReturn:
         flag = unknown.partition("=")[0]
         if not flag.startswith("-"):
-            raise CallError(f"{unknown!r} is one argument too many", f"see `{self.prog} -h`")
+            many = any(action.nargs == "+" for action in self._actions)
+            help = "write the files beside each other" if many else self._see()
+            raise CallError(f"{unknown!r} is one argument too many", help)
         known = [name for action in self._actions for name in action.option_strings]
         near = near_name(flag, known)
         raise CallError(
             f"`{self.prog}` has no option {flag}",
-            f"did you mean `{near}`?" if near else f"see `{self.prog} -h`",
+            f"did you mean `{near}`?" if near else self._see(),
         )
 
+    def _see(self) -> str:
+        return f"see `{self.prog} -h`"
+
     def error(self, message: str) -> NoReturn:
+        kind = re.match(r"argument (.*?)(?:/.*)?: invalid (\w+) value: (.*)", message)
+        if kind is not None:
+            flag, name, given = kind.groups()
+            raise CallError(f"{flag} takes {VALUES.get(name, name)}, not {given}", self._see())
+        bare = re.match(r"argument (.*?)(?:/.*)?: expected one argument", message)
+        if bare is not None:
+            action = next(a for a in self._actions if bare[1] in a.option_strings)
+            between = "=" if bare[1].startswith("--") else " "
+            help = f"write {bare[1]}{between}{action.metavar or action.dest.upper()}"
+            raise CallError(f"{bare[1]} has no value", help)
         wrong = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
         if wrong is None:
-            raise CallError(message, f"see `{self.prog} -h`")
+            raise CallError(message.removeprefix("argument "), self._see())
         what, given, listed = wrong.groups()
         choices = re.findall(r"[\w.-]+", listed)
         near = near_name(given, choices)

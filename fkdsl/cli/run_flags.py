@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from fkdsl.cli.parsers import StoreOnce, TakeParameter
+from fkdsl.cli.parsers import StoreOnce, TakeParameter, count
 from fkdsl.inference.options import Option
 from fkdsl.models.dtypes import DTYPE_NAMES
 from fkdsl.models.runtimes import RUNTIMES
@@ -271,7 +271,7 @@ def _add_printing(parser: argparse.ArgumentParser) -> None:
         help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
     )
     printed.add_argument(
-        "--top", type=int, default=10, metavar="N", help="how many values (default 10)"
+        "--top", type=count, default=10, metavar="N", help="how many values (default 10)"
     )
     printed.add_argument(
         "--format",

@@ -40,6 +40,14 @@ def main(args: argparse.Namespace) -> int:
             f"a method is run at least once, not {args.runs} times",
             "write --runs 100, or --no-methods",
         )
+    if args.no_methods and "runs" in vars(args).get("_flags", ()):
+        raise CallError(
+            "--no-methods runs no method, and --runs says how often", "leave one of them out"
+        )
+    if not args.seconds > 0:  # so that nan fails too
+        raise CallError(
+            f"a test has a number of seconds above 0, not {args.seconds:g}", "write --seconds 30"
+        )
     began = time.monotonic()
     settings = TestSettings(
         not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds

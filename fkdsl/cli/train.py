@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.cli.parsers import count
 from fkdsl.cli.train_images import add_image_arguments, train_images
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--discount", type=float, help="of a head's loss against the head's before (default 0.5)"
     )
-    run.add_argument("--seed", type=int, help="(default 0)")
+    run.add_argument("--seed", type=count, metavar="SEED", help="(default 0)")
     run.add_argument(
         "--link-steps",
         type=int,

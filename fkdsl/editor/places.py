@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fkdsl.base.files import real_path
 from fkdsl.base.folders import Folder
 from fkdsl.base.spans import Source, Span
 from fkdsl.editor.analysis import Analysis
@@ -42,7 +43,7 @@ def _file(analysis: Analysis, offset: int) -> Span | None:
             return None
     except (OSError, ValueError):
         return None
-    return Span(Source(str(path.resolve()), ""), 0, 0)
+    return Span(Source(str(real_path(path)), ""), 0, 0)
 
 
 def references(

@@ -140,3 +140,31 @@ program p() -> str:
     said = capsys.readouterr().err
     assert "tiny reads at most 384" in said
     assert f"{path}:{6 if 'for' in line else 5}:" in said
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("run FILE --top -1", "--top takes a whole number from 0 on, not '-1'"),
+        ("run FILE --seed 1.5", "--seed takes a whole number, not '1.5'"),
+        ("run FILE --ess nan", "ess must be between 0 and 1, not nan"),
+        ("run FILE -p", "write -p NAME=VALUE"),
+        ("run FILE --budget tokens=5 --budget 7", "--budget tokens is given twice"),
+        ("test FILE --no-methods --runs 3", "--no-methods runs no method"),
+        ("test FILE --seconds nan", "a test has a number of seconds above 0"),
+        ("check FILE --json FILE", "write the files beside each other"),
+        ("lsp --tcp 8080 --stdio", "say two things"),
+        ("distil tiny --seed -1 --out x", "--seed takes a whole number from 0 on"),
+        ("fmt CIRCLE", "symbolic links"),
+        ("report CIRCLE -o x.html", "symbolic links"),
+        ("run FILE --prefill FOLDER", "it is a folder, not a file"),
+    ],
+)
+def test_wrong_values_are_said_to_be_wrong(call, says, file, tmp_path, capsys):
+    circle = tmp_path / "circle.fk"
+    circle.symlink_to(circle)
+    words = {"FILE": file, "CIRCLE": str(circle), "FOLDER": str(tmp_path)}
+    assert main([words.get(word, word) for word in call.split()]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "= help: " in said

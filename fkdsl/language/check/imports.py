@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fkdsl.base.errors import CallError, ProgramError
+from fkdsl.base.files import real_path
 from fkdsl.base.folders import Folder
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.language.check.report import Report
@@ -41,7 +42,7 @@ class Imports:
     def gather(self, module: tree.Module, main: Folder) -> list[File]:
         """The program's own file first, then the imported ones in the order of the imports."""
         self.main = main
-        self.open.append((main.path / Path(module.source.name).name).resolve())
+        self.open.append(real_path(main.path / Path(module.source.name).name))
         self._add(File(module, main.path, None))
         return self.files
 

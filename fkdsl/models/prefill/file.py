@@ -87,7 +87,11 @@ def read_prefill(path: Path) -> Stored:
         raise CallError(
             f"there is no file {path}", f"make it: fkdsl prefill PROGRAM.fk --out {path}"
         ) from None
-    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        raise CallError(
+            f"cannot read {path}: {error.strerror or error}", "name a file of `fkdsl prefill`"
+        ) from None
+    except (SafetensorError, LookupError, ValueError, RuntimeError) as error:
         raise CallError(
             f"{path} is no prefill, or was cut off: {error}", "make it again by fkdsl prefill"
         ) from None

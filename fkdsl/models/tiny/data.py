@@ -89,7 +89,9 @@ def read_documents(paths: Sequence[str | Path], kind: str = "paragraph") -> list
             try:
                 text = read_file(file, MOST_TEXT_BYTES)
             except OSError as error:
-                raise CallError(f"`{file}` cannot be read: {error.strerror}") from None
+                raise CallError(
+                    f"`{file}` cannot be read: {error.strerror}", "name a file of text"
+                ) from None
             parts = re.split(DOCUMENT_KINDS[kind], text.strip(b"\r\n"))
             texts.append([document for document in parts if document.strip()])
     if not any(texts):
