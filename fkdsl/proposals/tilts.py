@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
-from fkdsl.engine.constraints.backward import BackwardMessages
+from fkdsl.engine.constraints.backward import BackwardMessages, scaled
 from fkdsl.models.surrogate.model import Array
 from fkdsl.proposals.outcomes import Ids, TokenOutcomes
 from fkdsl.proposals.trust import trusted_power
@@ -95,8 +95,9 @@ def _tilts(
     draws: Sequence[Guided], p: Floats, few: bool, settings: TiltSettings
 ) -> list[tuple[Tilt, float]]:
     """Those of draws of one group, whose outcomes have the probabilities p (m, n)."""
-    h = _h(draws, p, few)
-    firsts = [_first(draws[j], p[j], h[j], settings) for j in range(len(draws))]
+    h, exponents = _h(draws, p, few)
+    logs = (exponents * math.log(2.0)).tolist()  # that h is to be multiplied with
+    firsts = [_first(draws[j], p[j], h[j], logs[j], settings) for j in range(len(draws))]
     powers = np.array([power for power, _ in firsts], dtype=h.dtype)
     if (powers != 1.0).any():
         h = np.power(h, powers[:, None])
@@ -119,8 +120,10 @@ def _tilts(
             result.append((Tilt(np.ones_like(h[j]), to_come, power, log_h_0), math.nan))
             continue
         before = draw.held if log_h_0 is None else power * log_h_0
-        drift = math.nan if before is None else math.log(masses_h[j]) - before
-        result.append((Tilt(h[j], math.log(float(largest[j])), power, log_h_0), drift))
+        scale = power * logs[j]
+        drift = math.nan if before is None else math.log(masses_h[j]) + scale - before
+        log_scale = math.log(float(largest[j])) + scale
+        result.append((Tilt(h[j], log_scale, power, log_h_0), drift))
     return result
 
 
@@ -131,9 +134,10 @@ def _sums(p: Floats, h: Floats) -> list[float]:
 
 
 def _first(
-    draw: Guided, p: Floats, h: Floats, settings: TiltSettings
+    draw: Guided, p: Floats, h: Floats, log: float, settings: TiltSettings
 ) -> tuple[float, float | None]:
-    """b, and of a text's first token, which chooses it, log h before that."""
+    """b, and of a text's first token, which chooses it, log h before that. log: of what h is to be
+    multiplied with."""
     if draw.power is not None:
         return draw.power, None
     before = [
@@ -141,29 +145,38 @@ def _first(
         for way in draw.messages
     ]
     log_h_0 = math.log(min(max(math.fsum(before), LEAST), 1.0))
-    return trusted_power(p, h, log_h_0, settings.power, settings.caution), log_h_0
+    return trusted_power(p, h, log_h_0 - log, settings.power, settings.caution), log_h_0
 
 
-def _h(draws: Sequence[Guided], p: Floats, few: bool) -> Floats:
-    """(m, n) h of each outcome of each draw."""
+def _h(draws: Sequence[Guided], p: Floats, few: bool) -> tuple[Floats, NDArray[np.int32]]:
+    """((m, n) h of each outcome of each draw, (m,) the power of two that these are to be multiplied
+    with)."""
     beliefs, tokens_left = np.array([draw.belief for draw in draws]), draws[0].tokens_left
     ids = _ids(draws)
     likely = p > (0.0 if few else LIKELY * p.sum(axis=1, keepdims=True))
     texts, places = likely.nonzero()
     tokens: NDArray[np.int64] = places if ids is None else ids[texts, places]
-    parts: list[Any] = []
+    parts: list[tuple[Any, NDArray[np.int32]]] = []
     for way in draws[0].messages:
         positions = [way.masks.position(draw.ids) for draw in draws]
         h: Any
+        of_tokens = way.of_tokens(beliefs, positions, tokens_left, texts, tokens)
         if few:  # faster than averages
             h = np.zeros(p.shape)
+            h[texts, places] = of_tokens
+            parts.append(scaled(h))
         else:
-            averages = way.averages(beliefs, positions, tokens_left)
+            averages, exponents = way.averages(beliefs, positions, tokens_left)
             h = averages if ids is None else np.take_along_axis(averages, ids, axis=1)
-        h[texts, places] = way.of_tokens(beliefs, positions, tokens_left, texts, tokens)
-        parts.append(h)
-    total: Floats = parts[0] if len(parts) == 1 else np.minimum(sum(parts), 1.0)  # rounding
-    return total
+            if exponents.any():
+                of_tokens = np.ldexp(of_tokens, -exponents[texts])
+            h[texts, places] = of_tokens
+            parts.append((h, exponents))
+    if len(parts) == 1:
+        return parts[0]
+    largest = np.maximum.reduce([exponents for _, exponents in parts])
+    total: Floats = sum(np.ldexp(h, (e - largest)[:, None]) for h, e in parts)
+    return np.minimum(total, np.ldexp(1.0, -largest)[:, None], dtype=total.dtype), largest
 
 
 def _ids(draws: Sequence[Guided]) -> Ids | None:

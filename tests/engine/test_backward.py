@@ -86,7 +86,8 @@ def h_of(messages, belief, position, tokens_left, ids):
 
 def averages_of(messages, belief, position, tokens_left):
     """Those of one text."""
-    return messages.averages(belief[None], [position], tokens_left)[0]
+    averages, exponents = messages.averages(belief[None], [position], tokens_left)
+    return np.ldexp(averages, exponents[:, None])[0]
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
@@ -147,7 +148,7 @@ def test_what_is_said_of_texts_together_is_what_is_said_of_each_to_the_last_bit(
     beliefs = rng.dirichlet(np.ones(19), size=len(prefixes)).astype(np.float32)
     texts, ids = rng.integers(len(prefixes), size=300), rng.integers(5, size=300)
     together = messages.of_tokens(beliefs, positions, 4, texts, ids)
-    averages = messages.averages(beliefs, positions, 4)
+    averages, _ = messages.averages(beliefs, positions, 4)
     for j, (belief, position) in enumerate(zip(beliefs, positions, strict=True)):
         alone = h_of(messages, belief, position, 4, ids[texts == j])
         assert (together[texts == j] == alone).all()

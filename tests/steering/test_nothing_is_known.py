@@ -4,6 +4,7 @@ that resampling does not end them for going on."""
 import math
 
 import numpy as np
+import pytest
 
 import fkdsl
 from fkdsl.base.random import KeyedRng
@@ -68,3 +69,35 @@ def test_so_the_error_is_smaller():
     _, model = looking(8)
     runs = [fkdsl.run(model, "smc", particles=8, seed=s, ess=0.9) for s in range(40)]
     assert math.sqrt(np.mean([(run.log_z - 7 * math.log(0.5)) ** 2 for run in runs])) < 0.6
+
+
+RARE = """\
+model m = table:
+    "" -> "a": 0.1, "b": 0.1, "c": 0.4, "d": 0.4
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=80)
+    condition matches(s, {pattern})
+    return s
+"""
+
+
+@pytest.mark.parametrize("few", [64, 1])  # few tokens: each has its own h; else by averages
+@pytest.mark.parametrize("pattern", ['"(ab|ba){40}"', '"(ab|ba){40}|c{5}(ab|ba){37}d"'])
+def test_what_float32_cannot_tell_from_zero_is_looked_ahead_to(pattern, few, monkeypatch):
+    """Of 40 pairs e^-157 is expected, where the smallest float32 is e^-103: every run gives Z."""
+    monkeypatch.setattr("fkdsl.proposals.tilts.FEW_TOKENS", few)
+    program = fkdsl.parse(RARE.format(pattern=pattern))
+    model = program.engines()["m"].model
+    ids = [model.encode(t)[0] for t in "abcd"]
+    emission = np.zeros((1, model.vocabulary.size))
+    emission[0, ids] = [0.1, 0.1, 0.4, 0.4]
+    itself = Surrogate.of([1.0], [[1.0]], emission, model.vocabulary.fingerprint)
+    lookahead = CompletionLookahead({"": itself}, floor=0.0)
+    kernel = program.feynman_kac(proposals=ProposalSettings(lookahead=lookahead))
+    truth = 40 * math.log(0.02) + math.log1p(0.4**6 / 0.02**3 * ("d" in pattern))
+    for seed in range(3):
+        run = fkdsl.run(kernel, "smc", particles=4, seed=seed)
+        assert abs(run.log_z - truth) < 1e-5
+    assert lookahead.drifts.largest < 1e-5

@@ -45,6 +45,8 @@ MOST_NUMBERS = 1 << 24
 HASH_SEED = 20240613
 ROWS = 128
 """Tokens whose h is computed at a time."""
+SMALL = -50
+"""The power of two of the largest h of a text below which it is left out of all of them."""
 KEPT_STATES, FEW_PAIRS = 64, 64
 """States of the automaton whose products are kept, and pairs of one up to which they are."""
 
@@ -221,16 +223,18 @@ class BackwardMessages:
 
     def averages(
         self, beliefs: Belief, positions: Sequence[Position], tokens_left: int
-    ) -> Averages:
-        """(m, V) h of every token after each of m texts, averaged over those that lead to the same
-        state. beliefs: (m, H) and positions: of the texts."""
+    ) -> tuple[Averages, Ints]:
+        """((m, V) h of every token after each of m texts, averaged over those that lead to the same
+        state, (m,) the power of two that a text's are to be multiplied with, where the largest is
+        near what float32 can tell from zero). beliefs: (m, H) and positions: of the texts."""
         moved = self.moved(tokens_left)
         averages = np.empty((len(positions), len(self.by_token)), dtype=np.float32)
+        exponents = np.zeros(len(positions), dtype=np.int32)
         alike: dict[int, list[int]] = {}
         for j, (state, pending) in enumerate(positions):
             if pending:
-                of_state = np.clip(moved @ beliefs[j], 0.0, 1.0).astype(np.float32)
-                averages[j] = of_state.take(self.states_after(positions[j], None))
+                of_state, (exponents[j],) = scaled(np.clip(moved @ beliefs[j], 0.0, 1.0)[None])
+                averages[j] = of_state[0].take(self.states_after(positions[j], None))
             else:
                 alike.setdefault(state, []).append(j)
         for state, texts in alike.items():
@@ -239,10 +243,10 @@ class BackwardMessages:
             met, total = _products(pairs, joint, belief), _products(pairs, weights, belief)
             h = _ratios(met, total, partial(_products, pairs, moved[to], belief))
             of_states = np.zeros((len(texts), self._size + 1), dtype=np.float32)
-            of_states[:, to] = h
+            of_states[:, to], exponents[texts] = scaled(h)
             of_behaviours = of_states[:, self._behaviours.after[state]]
             averages[texts] = of_behaviours.take(self._behaviours.of_token, axis=1)
-        return averages
+        return averages, exponents
 
     def _of_state(self, state: int, tokens_left: int) -> tuple[Ints, Floats, Floats]:
         """The pairs of a state: where they lead (n,), how likely each hidden state emits such a
@@ -271,6 +275,14 @@ class BackwardMessages:
         ended = self._size if self._each_token or self.masks.accepts(position) else DEAD
         states[list(self.masks.vocabulary.ends)] = ended
         return states if ids is None else states[ids]
+
+
+def scaled(h: Floats) -> tuple[Floats, Ints]:
+    """(h (m, n) without a power of two of each row, these powers (m,)): 0 but for a row whose
+    largest is near what float32 can tell from zero."""
+    _, exponents = np.frexp(h.max(axis=1, initial=0.0))
+    exponents = np.where(exponents < SMALL, exponents, 0).astype(np.int32)
+    return (np.ldexp(h, -exponents[:, None]) if exponents.any() else h), exponents
 
 
 def _products(axes: str, of_states: Floats, belief: Belief) -> Floats:
