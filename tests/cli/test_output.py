@@ -105,7 +105,7 @@ def test_a_wrong_program_is_an_object_with_its_places(capsys, tmp_path):
         (["run", "programs/none.fk"], "there is no file programs/none.fk"),
         (["run", TWO_BITS, "-p", "self=1"], "`two_bits` has no parameter `self`"),
         (["run", TWO_BITS, "-p", "parameters=1"], "`two_bits` has no parameter `parameters`"),
-        (["run", TWO_BITS, "--particles", "many"], "invalid int"),
+        (["run", TWO_BITS, "--particles", "many"], "takes a whole number"),
         (["run", TWO_BITS, "--nothing"], "no option --nothing"),
     ],
 )
