@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.logspace import Floats
-from fkdsl.base.probability_blocks import BLOCK, Probabilities, Sums, share_blocks
+from fkdsl.base.probability_blocks import BLOCK, Sums, share_blocks
 from fkdsl.base.random import KeyedRng
 from fkdsl.base.remembered import allowed
 from fkdsl.proposals.inversion import inverse
@@ -30,6 +30,11 @@ from fkdsl.values.values import ContextRef
 
 MOST = 256
 """Draws that are made at a time: what they look at stays in the processor's caches."""
+
+
+BlocksAtHand = tuple[NDArray[np.int64], Floats]
+"""(n,) numbers of blocks, one of each of n rows, and (n, BLOCK) these blocks, nats, -inf behind a
+row's end."""
 
 
 class PlainDraw(NamedTuple):
@@ -146,24 +151,38 @@ def inverted(
     sums: Floats,
     running: Floats,
     uniforms: Floats,
+    at_hand: BlocksAtHand | None = None,
 ) -> NDArray[np.intp]:
     """(n,) the token of each draw. rows: (V,) nats; masks: (V,), None for all; sums: (n, blocks) of
-    what the masks leave; running: (n, blocks) their running sums; uniforms: (n,) in [0, 1)."""
+    what the masks leave; running: (n, blocks) their running sums; uniforms: (n,) in [0, 1).
+    at_hand: blocks of the rows that have been read."""
     n = np.arange(len(rows))
     u = uniforms * running[:, -1]
     k = inverse(sums, running, u)
     within = u - (running[n, k] - sums[n, k])
-    block = _blocks(rows, masks, k.tolist())
+    block = _blocks(rows, masks, k, at_hand)
     i: NDArray[np.intp] = k * BLOCK + inverse(block, block.cumsum(axis=1, dtype=np.float64), within)
     return i
 
 
-def _blocks(rows: Sequence[Floats], masks: Sequence[Mask | None], ks: Sequence[int]) -> Floats:
+def _blocks(
+    rows: Sequence[Floats],
+    masks: Sequence[Mask | None],
+    k: NDArray[np.intp],
+    at_hand: BlocksAtHand | None,
+) -> Floats:
     """(n, BLOCK) the probabilities that masks leave of one block of each row; a shorter last block
-    ends with zeros."""
-    parts = [row[k * BLOCK : (k + 1) * BLOCK] for row, k in zip(rows, ks, strict=True)]
-    logs = [part if len(part) == BLOCK else _whole(part, -np.inf) for part in parts]
-    p: Floats = np.exp(np.concatenate(logs)).reshape(len(rows), BLOCK)
+    ends with zeros. k: (n,) the numbers of the blocks."""
+    ks = k.tolist()
+    if at_hand is None:
+        logs = np.concatenate([_block(row, j) for row, j in zip(rows, ks, strict=True)])
+    else:
+        numbers, logs = at_hand
+        others = (numbers != k).nonzero()[0].tolist()
+        logs = logs.copy() if others else logs
+        for n in others:
+            logs[n] = _block(rows[n], ks[n])
+    p: Floats = np.exp(logs).reshape(len(rows), BLOCK)
     masked: dict[int, list[int]] = {}
     for j, mask in enumerate(masks):
         if mask is not None:
@@ -175,8 +194,9 @@ def _blocks(rows: Sequence[Floats], masks: Sequence[Mask | None], ks: Sequence[i
     return p
 
 
-def _whole(block: Probabilities, filling: float) -> Probabilities:
-    """A block of a row, a shorter last one filled up."""
+def _block(row: Floats, k: int) -> Floats:
+    """(BLOCK,) block k of a row (V,), a shorter last one filled up with -inf."""
+    block = row[k * BLOCK : (k + 1) * BLOCK]
     if len(block) == BLOCK:
         return block
-    return np.append(block, np.full(BLOCK - len(block), filling, dtype=block.dtype))
+    return np.append(block, np.full(BLOCK - len(block), -np.inf, dtype=block.dtype))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from fkdsl.proposals.open_draw import OpenDraw
 from fkdsl.proposals.outcomes import FEW, SOME, Mask, refusing_blocks
 from fkdsl.proposals.text_masks import masks_so_far
 from fkdsl.proposals.together import MOST, inverted, sums_without
+
+if TYPE_CHECKING:
+    from fkdsl.models.device.drawn import Drawn
 
 KINDS = 256
 """Kinds that are kept of one draw: each holds a mask as long as the vocabulary."""
@@ -169,6 +172,9 @@ def choose_tokens(
 ) -> list[Chosen | None]:
     """What each draw gives; None of those that are to be made one by one, since nothing is left, or
     no sums are known. uniforms: (n,) the first numbers of the draws' streams."""
+    drawn = _read_in_columns(of, uniforms) if len(of.rows) > 1 else None
+    if drawn is not None:
+        return _choose_read(of, uniforms, drawn)
     chosen: list[Chosen | None] = [None] * len(of.rows)
     sums = _read(of, uniforms)
     groups: dict[Hashable, list[int]] = {}
@@ -183,6 +189,59 @@ def choose_tokens(
         for begin in range(0, len(group), MOST):
             _choose(of, engines, uniforms, sums, group[begin : begin + MOST], chosen)
     return chosen
+
+
+def _read_in_columns(of: DrawnFrom, uniforms: Floats) -> Drawn | None:
+    """Reads from a device what the draws will look at, in columns, where all rows lie
+    there: the sums of what masks leave, as `_sums` has them."""
+    if any(isinstance(row, np.ndarray) for row in of.rows):
+        return None
+    from fkdsl.models.device.drawn import read_drawn
+
+    sparse: dict[DrawKind, list[int]] = {}
+    for i, kind in enumerate(of.kinds):
+        if kind.mask is not None and not kind.dense:  # what few tokens leave is summed here
+            sparse.setdefault(kind, []).append(i)
+    refusing = {kind: refusing_blocks(_mask(kind)) for kind in sparse}
+    also = np.zeros((len(of.rows), max(map(len, refusing.values()), default=0)), dtype=np.int64)
+    for kind, some in sparse.items():
+        also[some, : len(refusing[kind])] = refusing[kind]
+    masks, whole = [kind.mask for kind in of.kinds], [not kind.dense for kind in of.kinds]
+    drawn = read_drawn(cast(Any, of.rows), masks, uniforms, also, whole)
+    if drawn is not None:
+        for kind, some in sparse.items():
+            _leave_out(_mask(kind), drawn, some, refusing[kind])
+    return drawn
+
+
+def _leave_out(mask: Mask, drawn: Drawn, some: list[int], refusing: list[int]) -> None:
+    """`sums_without` of the sums of some draws by one mask."""
+    for b, k in enumerate(refusing):
+        left = mask[k * BLOCK : (k + 1) * BLOCK]
+        p = np.exp(drawn.others[some, b, : len(left)])
+        p[:, ~left] = 0.0
+        drawn.sums[some, k] = np.add.reduce(p, axis=1)
+
+
+def _choose_read(of: DrawnFrom, uniforms: Floats, drawn: Drawn) -> list[Chosen | None]:
+    """`choose_tokens` by what has been read in columns."""
+    sums, masks = drawn.sums, [kind.mask for kind in of.kinds]
+    masses, running = sums.sum(axis=1), sums.cumsum(axis=1)
+    alive = (masses > 0.0) & np.isfinite(running[:, -1])
+    at_hand = drawn.numbers, cast(Floats, drawn.blocks)
+    if not alive.all():
+        some = alive.nonzero()[0].tolist()
+        chosen: list[Chosen | None] = [None] * len(masks)
+        if some:
+            kinds, contexts, rows = [[column[i] for i in some] for column in of]
+            part = type(drawn)(*[column[some] for column in drawn])
+            of_some = DrawnFrom(kinds, contexts, rows)
+            for i, choice in zip(some, _choose_read(of_some, uniforms[some], part), strict=True):
+                chosen[i] = choice
+        return chosen
+    tokens = inverted(of.rows, masks, sums, running, uniforms, at_hand)
+    weights = [kind.weight(mass) for kind, mass in zip(of.kinds, masses.tolist(), strict=True)]
+    return list(zip(tokens.tolist(), weights, strict=True))
 
 
 def _read(of: DrawnFrom, uniforms: Floats) -> dict[int, Sums]:

@@ -30,7 +30,8 @@ from fkdsl.models.vocabulary import decoded_text
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.steering.fans import ListingStep, TakingStep
-from fkdsl.steering.lockstep import Lockstep, Members, Moved, in_order
+from fkdsl.steering.lockstep import Lockstep, Moved, in_order
+from fkdsl.steering.members import Members
 from fkdsl.steering.particle_step import Guesser, ParticleStep
 from fkdsl.steering.precompute import Precompute
 from fkdsl.steering.rounds import Precomputed, Rounds

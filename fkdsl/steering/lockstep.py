@@ -54,7 +54,6 @@ from fkdsl.machine.state import (
 )
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.open_draw import OpenDraw, Request
-from fkdsl.proposals.outcomes import token_of
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.token_draws import (
     Chosen,
@@ -65,9 +64,10 @@ from fkdsl.proposals.token_draws import (
     Weight,
     choose_tokens,
 )
+from fkdsl.steering.members import Members, ModelOfDraws
 from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.values.faults import Fault, Limits, NeedRows
-from fkdsl.values.values import ContextRef, Token
+from fkdsl.values.values import ContextRef
 
 new_context = tuple.__new__
 """Makes a ContextState of its fields, in half the time."""
@@ -76,45 +76,6 @@ Moved = tuple[ProgramState, float]
 End = Moved | Runner | None
 """What becomes of a member: the end of its step; a particle on its way there, which asks a model;
 None where it is to go alone from the beginning."""
-
-
-class Members:
-    """The particles that go in lock step, in columns (n,): their numbers in the population, and
-    streams; their states, each about to make one of the draws `draws`, of `kinds`, from the context
-    of `refs`, in the state `contexts`."""
-
-    __slots__ = ("contexts", "draws", "index", "kinds", "refs", "rngs", "states")
-
-    def __init__(self) -> None:
-        self.index: list[int] = []
-        self.rngs: list[StepRng] = []
-        self.states: list[ProgramState] = []
-        self.draws: list[KindsOfDraw] = []
-        self.refs: list[ContextRef] = []
-        self.contexts: list[ContextState] = []
-        self.kinds: list[DrawKind] = []
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-
-class ModelOfDraws:
-    """What draws from contexts of a model need of it. tokens: as programs see them, of those that
-    have been drawn."""
-
-    __slots__ = ("_vocabulary", "child", "children", "ends", "longest", "tokens")
-
-    def __init__(self, engine: CachedTransformer) -> None:
-        self._vocabulary, self.child = engine.model.vocabulary, engine.tree.child
-        self.children = engine.tree.children
-        self.ends, self.longest = self._vocabulary.ends, engine.model.max_length
-        self.tokens: dict[int, Token] = {}
-
-    def token(self, i: int) -> Token:
-        token = self.tokens.get(i)
-        if token is None:
-            token = self.tokens[i] = token_of(self._vocabulary, i)
-        return token
 
 
 class Lockstep:
@@ -197,11 +158,12 @@ class Lockstep:
         learned."""
         slots = [going[i][1].frames[-1].slots for i in index]
         kinds = draw.known_of(slots, contexts)
-        if "unknown" in kinds:
-            for n, i in enumerate(index):
-                if draw.known(slots[n], contexts[n]) == "unknown":
-                    self._learn(draw, *going[i], refs[n])
-            kinds = draw.known_of(slots, contexts)
+        for n, kind in enumerate(kinds):
+            if kind == "unknown":
+                kinds[n] = draw.known(slots[n], contexts[n])  # another one may have taught it
+                if kinds[n] == "unknown":
+                    self._learn(draw, *going[index[n]], refs[n])
+                    kinds[n] = draw.known(slots[n], contexts[n])
         return kinds
 
     def _model(self, name: str) -> ModelOfDraws:

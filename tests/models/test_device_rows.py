@@ -13,14 +13,17 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.probability_blocks import BLOCK, ProbabilityBlocks
 from fkdsl.base.random import KeyedRng
 from fkdsl.models import registry, tokenized
+from fkdsl.models.device import drawn as device_drawn
 from fkdsl.models.device import masks as device_masks
 from fkdsl.models.device import reads as device_reads
 from fkdsl.models.device import transfer
+from fkdsl.models.device.drawn import read_drawn
 from fkdsl.models.device.masks import DeviceMasks
 from fkdsl.models.device.reads import Wanted, read
 from fkdsl.models.device.row_operators import PlainRowOperators, block_sums_of, unpacked
 from fkdsl.models.device.rows import rows_on_device
 from fkdsl.models.registry import load_model
+from fkdsl.proposals import token_draws
 from tests.models.test_decode_step import NoWaiting
 
 V = 1000
@@ -135,6 +138,41 @@ def test_after_one_read_a_population_draws_without_another(on_device):
         assert blocks.mass() == pytest.approx(p.sum(), rel=1e-5)
         assert stream.choice(blocks) == KeyedRng(7).split(i).choice(p)
     assert transfers == [1]
+
+
+@pytest.mark.parametrize("name", ["masks of the token", "no condition"])
+def test_draws_in_columns_are_those_of_each_row_also_where_another_block_was_read(
+    name, on_device, monkeypatch
+):
+    on_device()
+    monkeypatch.setattr(token_draws, "_read_in_columns", lambda *_: None)
+    alone = run(name, lookahead="none")
+    monkeypatch.undo()
+    on_device()
+    found = []
+
+    def wrong(*asked):
+        drawn = read_drawn(*asked)
+        found.append(drawn is not None)
+        return drawn and drawn._replace(numbers=(drawn.numbers + 1) % drawn.sums.shape[1])
+
+    for how in (read_drawn, wrong):
+        monkeypatch.setattr(device_drawn, "read_drawn", how)
+        together = run(name, lookahead="none")
+        assert (together.log_z, together.particles) == (alone.log_z, alone.particles)
+    assert any(found)
+
+
+def test_sums_that_are_of_another_draw_are_seen(on_device, monkeypatch):
+    on_device()
+    alone = run("masks of the token", lookahead="none")
+
+    def wrong(*asked):
+        drawn = read_drawn(*asked)
+        return drawn and drawn._replace(sums=np.roll(drawn.sums, 1, axis=0))
+
+    monkeypatch.setattr(device_drawn, "read_drawn", wrong)
+    assert run("masks of the token", lookahead="none").particles != alone.particles
 
 
 def test_nothing_waits_until_the_transfer(monkeypatch):

@@ -19,7 +19,8 @@ from fkdsl.proposals.outcomes import FEW, SOME, TokenOutcomes
 from fkdsl.proposals.prior import Prior
 from fkdsl.proposals.settings import ProposalSettings
 from fkdsl.proposals.together import choose_together
-from fkdsl.steering.lockstep import Lockstep, Members
+from fkdsl.steering.lockstep import Lockstep
+from fkdsl.steering.members import Members
 from fkdsl.values.values import ContextRef
 
 PROGRAM = """

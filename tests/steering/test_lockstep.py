@@ -15,7 +15,8 @@ from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine import columns
 from fkdsl.machine.state import Status
 from fkdsl.steering import lockstep
-from fkdsl.steering.lockstep import Lockstep, Members
+from fkdsl.steering.lockstep import Lockstep
+from fkdsl.steering.members import Members
 from fkdsl.testing import program_texts
 
 HEAD = 'model "tiny"\n\nprogram main(most: int = 14) -> str:\n    lm = prompt("The sea is ")\n'

@@ -10,5 +10,6 @@ rows.py          rows of the vocabulary that stay there
 row_operators.py, triton_rows.py   what is computed of them: log-probabilities and sums
 masks.py         masks as bits, moved there once
 reads.py         what the draws of a population look at, in one transfer
+drawn.py         the same of plain draws, in columns
 transfer.py      arrays there and back
 """
