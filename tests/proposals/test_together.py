@@ -49,7 +49,9 @@ def stand_in(row, mask, sums, masked, seed):
     )
     return SimpleNamespace(
         distribution=ContextRef(0),
-        plan=None if mask is None else SimpleNamespace(needs_lookahead=False, blame=blame),
+        plan=None
+        if mask is None
+        else SimpleNamespace(needs_lookahead=False, blame=blame, guesses_only=False),
         finished=False,
         unsatisfiable=False,
         constraint=None,
