@@ -79,6 +79,9 @@ def single_tokens(
 ) -> list[Job] | None:
     """The jobs of `plan_waves`, in its order, where each context is one token after a usable one,
     as in a decoding step; None elsewhere."""
+    if len(missing) == 1 and (base := missing[0].parent) is not None:
+        run = list(missing)
+        return [Job(base, run, run)] if usable(base) else None
     wanted, after = set(missing), dict[Context, list[Context]]()
     for context in missing:
         parent = context.parent

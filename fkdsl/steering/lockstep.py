@@ -198,8 +198,7 @@ class Lockstep:
         drawn_from = DrawnFrom(members.kinds, contexts, [rows[c.model][c.node] for c in contexts])
         chosen = choose_tokens(drawn_from, self.engines, self._uniforms(members))
         ends: list[End] = [None] * len(members)
-        if len(members) > 1:
-            self._move_together(members, chosen, ends)
+        self._move_together(members, chosen, ends)
         runner = Runner(self.code, self.engines, members.rngs[0], self.limits)
         try:
             for n, choice in enumerate(chosen):
@@ -243,7 +242,7 @@ class Lockstep:
         for ns in groups.values():
             frame = members.states[ns[0]].frames[-1]
             pc = frame.pc + 1 + members.kinds[ns[0]].passed
-            if self._ops.leads_on(frame.function, pc):
+            if len(ns) > 1 and self._ops.leads_on(frame.function, pc):
                 self._move_columns(members, chosen, ns, frame.function, pc, ends)
 
     def _move_columns(

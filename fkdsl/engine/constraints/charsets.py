@@ -13,8 +13,9 @@ So an automaton's `\\w` is the one of `matches`, whatever version of Unicode is 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from fkdsl.base.arrays import NDArray, distinct, np
@@ -26,6 +27,8 @@ else:
     regex = lazy_import("regex")
 
 FEW_CHARACTERS = 256
+SHORT = 16
+"""Characters of a text whose classes are looked up one by one."""
 Charset = tuple[tuple[int, int], ...]
 """Ranges [first, last) of code points, ascending, with gaps between them; none has surrogates."""
 SURROGATES = (0xD800, 0xE000)
@@ -155,10 +158,19 @@ class Partition:
         classes: NDArray[np.int32] = self._class[intervals]
         return classes
 
+    @cached_property
+    def _lists(self) -> tuple[list[int], list[int]]:
+        """The intervals' first characters and classes: for few characters Python's own search takes
+        less than numpy's operators."""
+        return self._cuts.tolist(), self._class.tolist()
+
     def classes_of(self, text: str) -> list[int]:
         """The class of each character of a text."""
         if not text:
             return []
+        if len(text) <= SHORT:
+            cuts, numbers = self._lists
+            return [numbers[bisect_right(cuts, ord(c)) - 1] for c in text]
         points: Sequence[int] = [ord(c) for c in text]
         classes: list[int] = self.classes(np.array(points, dtype=np.int64)).tolist()
         return classes

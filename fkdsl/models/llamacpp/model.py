@@ -79,8 +79,6 @@ class LlamaCppModel(TokenizedModel):
 
     def forward(self, rows: Sequence[ForwardRow]) -> list[ForwardResult]:
         """See LanguageModel. One batch, or several where there are fewer sequences than rows."""
-        if any(not row.tokens for row in rows):
-            raise InternalError("this model has no distribution after no token")
         if not self._free.alive:
             raise InternalError("this model has been closed")
         self._verify(rows)
@@ -92,14 +90,14 @@ class LlamaCppModel(TokenizedModel):
                 again = shared_missing(asked)
                 for segment in again:
                     row = ForwardRow(segment.past, segment.tokens, ())
-                    self._compute([row], [0], threads, again=segment)
-                pending = list(range(len(rows)))
-                if len(pending) > len(self._sequences):
-                    pending = self._sequences.order(rows)
+                    self._compute(self._sequences.look([row]), threads, segment)
+                if not again and len(rows) <= len(self._sequences):
+                    return self._compute(asked, threads)
+                pending = self._sequences.order(rows)
                 while pending:
                     wave, pending = self._take(pending)
-                    known = None if pending or results or again else asked
-                    results.update(self._compute(rows, wave, threads, known))
+                    asked = self._sequences.look([rows[i] for i in wave])
+                    results.update(zip(wave, self._compute(asked, threads), strict=True))
             except BaseException:
                 # What the sequences hold is not known any more.
                 self._sequences.clear()
@@ -111,7 +109,9 @@ class LlamaCppModel(TokenizedModel):
     def _verify(self, rows: Sequence[ForwardRow]) -> None:
         V, longest = self.vocabulary.size, self.max_length
         for row in rows:
-            if not all(0 <= token < V for token in row.tokens):
+            if not row.tokens:
+                raise InternalError("this model has no distribution after no token")
+            if min(row.tokens) < 0 or max(row.tokens) >= V:
                 raise CallError(f"{self.name} has tokens from 0 to {V - 1}", "give one of these")
             if longest is not None and length_of(row.past) + len(row.tokens) > longest:
                 raise CallError(f"{self.name} reads at most {longest} tokens", "shorten the prompt")
@@ -126,20 +126,10 @@ class LlamaCppModel(TokenizedModel):
         return pending[:size], pending[size:]
 
     def _compute(
-        self,
-        rows: Sequence[ForwardRow],
-        wave: Sequence[int],
-        threads: int,
-        asked: Asked | None = None,
-        again: SequenceSegment | None = None,
-    ) -> dict[int, ForwardResult]:
-        """The results of some of the rows, by index. asked: what is known of all rows, where the
-        wave has them all. again: the segment of a single row that is computed once more, None for
-        new ones."""
-        if asked is None:
-            asked = self._sequences.look([rows[i] for i in wave])
-        else:
-            wave = range(len(rows))
+        self, asked: Asked, threads: int, again: SequenceSegment | None = None
+    ) -> list[ForwardResult]:
+        """The results of the rows that are asked about, no more than there are sequences. again:
+        the segment of a single row that is computed once more, None for new ones."""
         plans = self._sequences.plan(asked)
         copies: dict[int, list[int]] = {}
         for plan in plans:
@@ -151,7 +141,8 @@ class LlamaCppModel(TokenizedModel):
         for plan in plans:
             if self._sequences.cut(plan):
                 self._context.cut(plan.sequence, plan.kept)
-        plans.sort(key=lambda plan: plan.sequence)
+        if len(plans) > 1:
+            plans.sort(key=lambda plan: plan.sequence)
         runs = [(plan.sequence, plan.kept, plan.tokens, plan.wanted) for plan in plans]
         logits = self._context.decode(runs, threads)
         segments = []
@@ -159,7 +150,10 @@ class LlamaCppModel(TokenizedModel):
             segments.append(again or SequenceSegment(plan.row.past, plan.row.tokens))
             self._sequences.record(plan, segments[-1])
         results = results_of(logits, [plan.row for plan in plans], segments)
-        return {wave[plan.index]: r for plan, r in zip(plans, results, strict=True)}
+        if len(plans) == 1:
+            return results
+        by_index = {plan.index: r for plan, r in zip(plans, results, strict=True)}
+        return [by_index[i] for i in range(len(plans))]
 
     def _fit(self, rows: Sequence[ForwardRow], threads: int) -> Asked:
         """Makes room for the rows, as far as the bounds allow; what is known of them then."""

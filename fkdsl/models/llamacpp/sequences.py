@@ -101,7 +101,7 @@ class Plan:
     def wanted(self) -> list[int]:
         """The indices into `tokens` of the row's wanted ones."""
         first = len(self.tokens) - len(self.row.tokens)
-        return [first + w for w in self.row.wanted]
+        return list(self.row.wanted) if not first else [first + w for w in self.row.wanted]
 
 
 @dataclass(frozen=True, slots=True)
