@@ -63,6 +63,9 @@ TILTS = 32
 ENOUGH = 0.5
 """The probability of being met, as the surrogate expects it before the text, from which on a
 constraint needs no look-ahead: little is lost by dying so seldom."""
+ENOUGH_OF_WORDS = 0.8
+"""The same of words that are drawn one by one: those that die have cost trials, too, and are not
+replaced before the next checkpoint."""
 OWNER = "completion"
 """Whose guess it is that a particle weighs h."""
 Asked = Constraint | Watched
@@ -70,7 +73,7 @@ Tiltable = tuple[RunningParticle, ContextRef, Ahead, TokenOutcomes]
 """A particle, the distribution that it draws a constrained text from, the constraint, and what may
 come."""
 
-KEPT_NUMBERS, KEPT_MESSAGES = 1 << 20, 8
+KEPT_NUMBERS, KEPT_MESSAGES = 1 << 21, 8
 """Numbers up to which the messages of a constraint are kept from run to run, and how many such."""
 
 
@@ -132,7 +135,8 @@ class CompletionLookahead:
             if ref is not None and text.tokens_left is not None:
                 c = particle.contexts[ref.index]
                 if c.model in self.surrogates:
-                    sizes[id(text.constraint)] = self._numbers(c.model, text)
+                    if id(text.constraint) not in sizes:
+                        sizes[id(text.constraint)] = self._numbers(c.model, text)
                     wanted.setdefault(c.model, []).append((c.node, _begins(c.node, text)))
         if sizes:
             self._crowded = len(sizes) > TABLES or sum(sizes.values()) > TOTAL
@@ -264,7 +268,9 @@ class CompletionLookahead:
         messages: Messages | None = tuple(make(way, surrogate) for way in ways)
         if self.enough < 1.0:
             expected = math.fsum(way.expected(whole) for way in messages or ())
-            messages = messages if expected < self.enough else None
+            of_words = isinstance(text, TextAhead) and text.whole is not None
+            enough = max(self.enough, ENOUGH_OF_WORDS) if of_words else self.enough
+            messages = messages if expected < enough else None
         self._messages[key] = (constraint, messages)
         return messages
 
@@ -344,8 +350,9 @@ def _waiting(guess: TextGuess | None, turn: float) -> TextGuess | None:
 
 def _context_of(d: Any) -> ContextRef | None:
     """The context from whose row a draw is made that may look ahead."""
-    ref = d.context if isinstance(d, Continues) else d
-    return ref if isinstance(ref, ContextRef) else None
+    if type(d) is ContextRef:
+        return d
+    return d.context if type(d) is Continues else None
 
 
 def _whole(text: Ahead) -> int:

@@ -8,7 +8,7 @@ nothing is to be tried. Each choice is the one that Tilted and Masked make, to t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,15 +52,16 @@ def _choose_some(draws: Sequence[TiltedDraw], lookahead: CompletionLookahead) ->
         asked.append((draw.particle, draw.distribution, ahead, outcomes))
     # Equal draws have one tilt, and those whose outcomes are as many are made by the same arrays.
     equal: dict[tuple[int, bool], list[OpenDraw]] = {}
-    groups: dict[tuple[int, str], dict[tuple[int, bool], tuple[TokenOutcomes, Tilt]]] = {}
+    groups: dict[Hashable, dict[tuple[int, bool], tuple[TokenOutcomes, Tilt]]] = {}
     for (draw, outcomes), tilt in zip(draws, lookahead.tilts(asked), strict=True):
         draw.tilted = (outcomes, tilt)
         if tilt is not None:
             tilts = lookahead.proposes(draw.particle)
             key = id(tilt), tilts
             equal.setdefault(key, []).append(draw)
-            dtypes = f"{outcomes.p.dtype}{tilt.h.dtype}{tilts}"
-            groups.setdefault((len(tilt.h), dtypes), {})[key] = outcomes, tilt
+            # Precisions are told apart by their sizes, which is quicker.
+            alike = len(tilt.h), outcomes.p.itemsize, tilt.h.itemsize, tilts
+            groups.setdefault(alike, {})[key] = outcomes, tilt
     for group in groups.values():
         p = np.array([outcomes.p for outcomes, _ in group.values()])  # (m, n)
         (_, tilts), *_ = group

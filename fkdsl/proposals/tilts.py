@@ -77,7 +77,7 @@ def tilts_of(draws: Sequence[Guided], settings: TiltSettings) -> list[tuple[Tilt
     groups: dict[Any, list[int]] = {}
     for k, draw in enumerate(draws):
         p, ids = draw.outcomes.p, draw.outcomes.ids
-        key = (draw.messages, draw.tokens_left, len(p), p.dtype, ids is None)
+        key = (draw.messages, draw.tokens_left, len(p), p.itemsize, ids is None)
         groups.setdefault(key, []).append(k)
     for group in groups.values():
         p = np.array([draws[k].outcomes.p for k in group])  # (m, n)

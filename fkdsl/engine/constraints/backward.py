@@ -45,8 +45,8 @@ MOST_NUMBERS = 1 << 24
 HASH_SEED = 20240613
 ROWS = 128
 """Tokens whose h is computed at a time."""
-SMALL = -50
-"""The power of two of the largest h of a text below which it is left out of all of them."""
+NEAR_NOTHING, SMALL = 1e-14, -50
+"""The largest h of a text, and its power of two, below which this is left out of all of them."""
 KEPT_STATES, FEW_PAIRS = 64, 64
 """States of the automaton whose products are kept, and pairs of one up to which they are."""
 
@@ -280,7 +280,10 @@ class BackwardMessages:
 def scaled(h: Floats) -> tuple[Floats, Ints]:
     """(h (m, n) without a power of two of each row, these powers (m,)): 0 but for a row whose
     largest is near what float32 can tell from zero."""
-    _, exponents = np.frexp(h.max(axis=1, initial=0.0))
+    largest = h.max(axis=1, initial=0.0)
+    if largest.min(initial=1.0) >= NEAR_NOTHING:
+        return h, np.zeros(len(h), dtype=np.int32)
+    _, exponents = np.frexp(largest)
     exponents = np.where(exponents < SMALL, exponents, 0).astype(np.int32)
     return (np.ldexp(h, -exponents[:, None]) if exponents.any() else h), exponents
 
