@@ -19,6 +19,7 @@ from fkdsl.engine.constraints.languages import (
     EndsWith,
     Length,
     Matches,
+    PartOf,
     StartsWith,
     Texts,
 )
@@ -35,6 +36,8 @@ def member(language, s):
             return s in texts
         case Contains(part):
             return part in s
+        case PartOf(whole):
+            return s in whole
         case StartsWith(part):
             return s.startswith(part)
         case EndsWith(part):

@@ -10,6 +10,7 @@ from fkdsl.engine.constraints.languages import (
     EndsWith,
     Length,
     Matches,
+    PartOf,
     StartsWith,
     Texts,
 )
@@ -31,6 +32,7 @@ PATTERNS = [
 ]
 PATTERNS += ["b|aa", "(?=a).*", "(?!ab).*", "[é☃]", r"\W", "a{2,}b*", "", "(?s).*b.*"]
 PARTS = ["a", "b", "ab", "é", "☃", "\ufffd", "", "ba", "é☃", "\n", "aba"]
+WHOLES = ["", "abab", "aé☃aa", "ba\nb", "é\ufffdb", "aab☃aba"]
 UNTILS = ["", "", "\n", "ab", "aba", "é", ("\n", "b"), ("ba", "é", "\n"), ("aba", "bb", "ab")]
 NESTED = [("b", "aba"), ("é", "aéa", "a☃")]
 """Stops that stand in the middle of others: whether a text has ended at one is then for its tokens
@@ -41,6 +43,7 @@ languages = st.recursive(
         st.builds(Matches, st.sampled_from(PATTERNS)),
         st.builds(Texts, st.lists(st.sampled_from(PARTS), max_size=3).map(tuple)),
         st.builds(Contains, st.sampled_from(PARTS)),
+        st.builds(PartOf, st.sampled_from(WHOLES)),
         st.builds(StartsWith, st.sampled_from(PARTS)),
         st.builds(EndsWith, st.sampled_from(PARTS)),
         st.builds(Length, st.integers(-1, 3), st.integers(-1, 3)),

@@ -6,6 +6,7 @@ import json
 import math
 import operator
 from functools import cache
+from itertools import product
 
 import pytest
 
@@ -13,7 +14,7 @@ import fkdsl
 from fkdsl.engine.constraints import json_values
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.grammars import accepts_text
-from fkdsl.engine.constraints.json_languages import JsonField
+from fkdsl.engine.constraints.json_languages import JsonField, JsonNumbers
 from fkdsl.engine.constraints.json_narrowing import narrowed_schema
 from fkdsl.engine.constraints.languages import Both, Either, JsonText
 from fkdsl.ir.printed import explain
@@ -44,6 +45,14 @@ def truth(value):
     if not isinstance(value, bool):
         raise TypeError
     return value
+
+
+def shown(value):
+    """What `str` makes of a value that is no list."""
+    if isinstance(value, list):
+        raise TypeError
+    names = {None: "none", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def field(how, value, negated=False):
@@ -77,6 +86,13 @@ TESTS = {
     "has": (field("has", "😀"), lambda v: "😀" in v),
     "has a quote": (field("has", '"'), lambda v: '"' in v),
     "has a backslash": (field("has", "\\"), lambda v: "\\" in v),
+    "in a text": (field("in", 'AxA"/\\é'), lambda v: v in 'AxA"/\\é'),
+    "not in a text": (field("in", "Ax/", True), lambda v: v not in "Ax/"),
+    "written in": (field("written in", "10 Ax/"), lambda v: shown(v) in "10 Ax/"),
+    "written among": (
+        field("written in", ("true", "1", "x/")),
+        lambda v: shown(v) in ("true", "1", "x/"),
+    ),
     "has not": (field("has", "x", True), lambda v: "x" not in v),
     "has true": (field("has", True), lambda v: True in v),
     **{
@@ -184,6 +200,9 @@ CONDITIONS = {
     "starts_with(v.t, c)": lambda v: v["t"].startswith("a"),
     'ends_with(v.k, "b")': lambda v: v["k"].endswith("b"),
     '"b" in v.t': lambda v: "b" in v["t"],
+    'contains("ab a", v.t)': lambda v: v["t"] in "ab a",
+    "contains(c, v.t) and v.f": lambda v: v["t"] in "a" and v["f"],
+    'str(v.k) in ["b", c]': lambda v: v["k"] in ("a", "b"),
     'v.t == "ab"': lambda v: v["t"] == "ab",
     'v.k == "a" or v.k == "b"': lambda v: v["k"] in ("a", "b"),
     "1 in v.l": lambda v: 1 in v["l"],
@@ -290,3 +309,62 @@ def test_a_value_that_is_dropped_though_it_passes_is_caught(monkeypatch):
     test = 'v.k in [c, "b"]'
     with pytest.raises(AssertionError):
         assert_same_masses(exact_measure(program(test)().feynman_kac()), expected(test))
+
+
+def whole_numbers(tests, schema):
+    """The texts {"a":n,"b":m}, or {"a":n}, that a schema with some tests has."""
+    names = sorted(schema["properties"])
+    narrowed = narrowed_schema(schema, tests)
+    if narrowed is False:
+        return set()
+    language = JsonText(json.dumps(narrowed))
+    texts = product(range(-9, 40), repeat=len(names))
+    written = [json.dumps(dict(zip(names, t, strict=True)), separators=(",", ":")) for t in texts]
+    return {text for text in written if accepts_text(language, text)}
+
+
+WHOLE = {"type": "integer", "minimum": -8, "maximum": 39}
+SOURCE = "from 07 to 23, -5 of 312"
+
+
+def test_whole_numbers_that_stand_in_a_text_are_listed():
+    schema = {**OBJECT, "properties": {"a": WHOLE}}
+    within = {n for n in range(-8, 40) if str(n) in SOURCE}
+    assert within == {-5, 0, 1, 2, 3, 5, 7, 12, 23, 31}
+    found = whole_numbers([field("written in", SOURCE)], schema)
+    assert found == {f'{{"a":{n}}}' for n in within}
+    assert whole_numbers([field("written in", SOURCE, True)], schema) == {
+        f'{{"a":{n}}}' for n in set(range(-8, 40)) - within
+    }
+
+
+@pytest.mark.parametrize("listed", [SOURCE, tuple(map(str, range(1, 40, 2)))])
+def test_of_two_whole_numbers_that_stand_in_a_text_the_comparison_holds(listed):
+    schema = {**OBJECT, "properties": {"a": WHOLE, "b": WHOLE}, "required": ["a", "b"]}
+    tests = [JsonField((name,), "written in", listed) for name in "ab"]
+    less = JsonNumbers(((("a",), 1), (("b",), -1)), "lt", 0)
+    within = [n for n in range(-8, 40) if str(n) in listed]
+    expected = {f'{{"a":{n},"b":{m}}}' for n in within for m in within if n < m}
+    assert whole_numbers([*tests, less], schema) == expected
+
+
+def test_many_whole_numbers_are_listed_in_an_enum():
+    odd = tuple(map(str, range(1, 200, 2)))
+    narrowed = narrowed_schema(
+        {"properties": {"a": {"type": "integer"}}}, [field("written in", odd)]
+    )
+    assert narrowed["properties"]["a"]["enum"] == list(range(1, 200, 2))
+
+
+def test_a_text_of_a_pattern_that_stands_in_a_long_text_is_one_of_a_list():
+    """Where a list would be too long, a pattern follows the parts from each place on."""
+    own = {"type": "string", "pattern": "^[A-Z][a-z]+$"}
+    source = "written by Ada and Bob, " * 40
+    narrowed = narrowed_schema({"properties": {"a": own}}, [field("in", source)])
+    assert narrowed["properties"]["a"]["enum"] == ["Ad", "Ada", "Bo", "Bob"]
+    free = narrowed_schema({"properties": {"a": {"type": "string"}}}, [field("in", source[:300])])
+    language = JsonText(json.dumps({**free, "additionalProperties": False}))
+    for part in ("", "Ada and Bob, ", source[5:60], "n", "by Ad", source[:300]):
+        assert accepts_text(language, json.dumps({"a": part}))
+    for other in ("Ada or Bob", "q", "Bob  ", "Ada and Ada"):
+        assert not accepts_text(language, json.dumps({"a": other}))

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from fkdsl.base.deadline import check
 from fkdsl.engine.constraints.counters import Counter
+from fkdsl.engine.constraints.text_parts import TextParts
 from fkdsl.engine.constraints.transducers import Transducer
 
 Term = tuple[object, ...]
@@ -172,6 +173,10 @@ class Algebra:
         """The texts that a counter accepts, read from a state on, at first its own."""
         return self._make("counter", counter, counter.start if state is None else state)
 
+    def part(self, of: TextParts, state: int | None = None) -> int:
+        """The texts that stand in a text, read from a state on, at first its own."""
+        return self._make("part", of, of.start if state is None else state)
+
     def _flat(self, kind: str, parts: Iterable[int]) -> set[int]:
         flat: set[int] = set()
         for part in parts:
@@ -237,6 +242,8 @@ class Algebra:
                     nullable = self.nullable(self.derive_all(inner, of.final(state)))
                 case ("counter", Counter() as counter, tuple(state)):
                     nullable = counter.accepts(state)
+                case ("part", *_):
+                    nullable = True
                 case ("later", _):
                     nullable = self.nullable(self._defined[a])
                 case _:
@@ -265,7 +272,7 @@ class Algebra:
                 return min(self.shortest(p) for p in parts if isinstance(p, int))
             case ("and", *parts):
                 return max(self.shortest(p) for p in parts if isinstance(p, int))
-            case ("not", _) | ("map", *_) | ("counter", *_):
+            case ("not", _) | ("map", *_) | ("counter", *_) | ("part", *_):
                 return 0 if self.nullable(a) else 1
         raise AssertionError(a)
 
@@ -312,6 +319,9 @@ class Algebra:
                 if following is None:
                     return self.EVERYTHING if counter.widest else self.EMPTY
                 return self.counter(counter, following)
+            case ("part", TextParts() as whole, int(state)):
+                behind = whole.step(state, c)
+                return self.EMPTY if behind is None else self.part(whole, behind)
             case ("later", _):
                 return self.derive(self._defined[a], c)
         raise AssertionError(a)

@@ -20,9 +20,12 @@ the old one of which the tests are true. It is False where no value passes.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from fkdsl.engine.constraints.ecma import python_pattern
 from fkdsl.engine.constraints.json_languages import JsonField, JsonItems
 from fkdsl.engine.constraints.json_paths import ANNOTATIONS, resolved
 from fkdsl.engine.constraints.json_ranges import of_tests, with_multiples, with_ranges
@@ -36,7 +39,8 @@ from fkdsl.engine.constraints.json_values import (
     may_pass,
     texts_of,
 )
-from fkdsl.engine.constraints.languages import Both, Language
+from fkdsl.engine.constraints.languages import Both, Language, Length, Matches
+from fkdsl.engine.constraints.listed_parts import listed_parts, text_of_parts
 from fkdsl.engine.constraints.schema_outlines import JOINING, types_of
 from fkdsl.engine.constraints.text_patterns import has_no_text, text_pattern
 
@@ -104,6 +108,8 @@ def _alone(own: Mapping[str, Any], tests: Sequence[Test], root: Any, of_items: O
 
 def _of_string(own: Mapping[str, Any], tests: Sequence[Test]) -> Any:
     texts = texts_of(tests)
+    if texts is None:
+        texts = _parts(own, tests)
     if texts is not None and len(texts) <= MOST_TEXTS and all(map(is_text, texts)):
         kept = [text for text in texts if all(may_pass(test, text) for test in tests)]
         return {**own, "enum": kept} if kept else False
@@ -118,6 +124,20 @@ def _of_string(own: Mapping[str, Any], tests: Sequence[Test]) -> Any:
     together = text_pattern(Both(tuple(languages)))
     patterns = [together] if together is not None else list(map(text_pattern, languages))
     return _with_patterns(narrowed, list(dict.fromkeys(p for p in patterns if p is not None)))
+
+
+def _parts(own: Mapping[str, Any], tests: Sequence[Test]) -> list[str] | None:
+    """The texts that pass, and perhaps more, where a test says that they stand in a text; None
+    where there are too many, or no test says so."""
+    languages = [language_of(test) for test in tests]
+    whole = text_of_parts(Both(tuple(languages)))
+    if whole is None:
+        return None
+    languages.append(Length(own.get("minLength", 0), own.get("maxLength", -1)))
+    if "pattern" in own:
+        with suppress(re.error):
+            languages.append(Matches(rf"[\s\S]*(?:{python_pattern(own['pattern'])})[\s\S]*"))
+    return listed_parts(whole, Both(tuple(languages)))
 
 
 def _with_patterns(own: Any, patterns: Sequence[str]) -> Mapping[str, Any]:

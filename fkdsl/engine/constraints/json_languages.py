@@ -34,10 +34,11 @@ class JsonNumbers(Language):
 class JsonField(Language):
     """The JSON texts of which a test of the value at a path (see JsonNumbers) is true, or, if
     negated, false. operator, value: "is", True for the value itself; "eq"; "in", texts and other
-    values or one text; "has", what is in the value; "starts_with", "ends_with", "contains";
-    "length", (a comparison, what with); "rest", (a divisor, a comparison, what with); "text", a
-    language that the value is in if it is a text; "as text", the same where other values but lists
-    and objects raise an error."""
+    values or one text; "written in", texts or one text that what `str` makes of the value is in;
+    "has", what is in the value; "starts_with", "ends_with", "contains"; "length", (a comparison,
+    what with); "rest", (a divisor, a comparison, what with); "text", a language that the value is
+    in if it is a text; "as text", the same where other values but lists and objects raise an
+    error."""
 
     path: Path
     operator: str

@@ -32,7 +32,7 @@ from fkdsl.engine.constraints.json_numbers import (
     with_pairs,
 )
 from fkdsl.engine.constraints.json_paths import Path, put, resolved, schema_at
-from fkdsl.engine.constraints.json_ranges import Interval, hull, of_tests
+from fkdsl.engine.constraints.json_ranges import Ranges, of_tests
 from fkdsl.engine.constraints.json_values import Atom, Test, language_of
 from fkdsl.engine.constraints.language_parts import is_regular
 from fkdsl.engine.constraints.languages import (
@@ -286,7 +286,7 @@ def _with_certain(schema: Any, tests: Sequence[Test], most: int, root: Any) -> A
         elif len(test) == 1 and len(paths_of(atom)) <= MOST_NUMBERS:
             pairs.append(atom)
     compared = {path for atom in pairs for path in paths_of(atom)}
-    bounds: dict[Path, Interval] = {}
+    numbers: dict[Path, Ranges] = {}
 
     def of_items(own: Any, part: Language) -> Any:
         return narrowed_schema(own, [part], most, root)
@@ -299,11 +299,11 @@ def _with_certain(schema: Any, tests: Sequence[Test], most: int, root: Any) -> A
             ranges = of_tests(of_path, whole=True)
             if not ranges:
                 return False
-            bounds[path] = hull(ranges)
+            numbers[path] = ranges
             continue
         inner = with_tests(own, of_path, root, of_items)
         if inner is False:
             return False
         if inner != own:
             schema = put(schema, path, inner, root)
-    return with_pairs(schema, pairs, bounds, most, root)
+    return with_pairs(schema, pairs, numbers, most, root)

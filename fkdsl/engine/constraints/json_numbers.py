@@ -17,7 +17,16 @@ from typing import Any
 
 from fkdsl.engine.constraints.json_languages import JsonNumbers
 from fkdsl.engine.constraints.json_paths import SHARED, Path, put, schema_at
-from fkdsl.engine.constraints.json_ranges import LARGEST, Interval, common, with_bounds
+from fkdsl.engine.constraints.json_ranges import (
+    ALL,
+    LARGEST,
+    Interval,
+    Ranges,
+    common,
+    hull,
+    in_common,
+    with_ranges,
+)
 from fkdsl.engine.constraints.number_outlines import fraction
 from fkdsl.engine.constraints.schema_outlines import integer_bounds
 
@@ -38,16 +47,16 @@ interval."""
 def with_pairs(
     schema: Any,
     comparisons: Sequence[JsonNumbers],
-    bounds: Mapping[Path, Interval],
+    numbers: Mapping[Path, Ranges],
     most: int,
     root: Any,
 ) -> Any:
-    """A schema with bounds on the whole numbers at some paths, and with the comparisons of one pair
-    of numbers, the first that it can say; False where no value passes. most: how many intervals the
+    """A schema with the whole numbers that may be at some paths, and the comparisons of one pair of
+    numbers, the first that it can say; False where no value passes. most: how many intervals the
     first number is cut into at most; with 1, pairs are left out."""
     narrowed = _Narrowed(schema, root)
-    for path, ends in bounds.items():
-        narrowed.bound(path, ends)
+    for path, ranges in numbers.items():
+        narrowed.hold(path, ranges)
     groups: dict[tuple[Path, ...], list[JsonNumbers]] = {}
     for comparison in comparisons:
         paths = tuple(sorted(paths_of(comparison), key=str))
@@ -94,6 +103,7 @@ class _Narrowed:
 
     def __init__(self, schema: Any, root: Any) -> None:
         self.original, self.root, self.ends = schema, root, dict[Path, Interval]()
+        self.ranges: dict[Path, Ranges] = {}
 
     def at(self, path: Path) -> Any:
         return schema_at(self.original, path, self.root)
@@ -101,8 +111,17 @@ class _Narrowed:
     def within(self, path: Path) -> Interval:
         return self.ends.get(path) or integer_bounds(self.at(path) or {})
 
-    def bound(self, path: Path, ends: Interval) -> None:
-        self.ends[path] = common(self.within(path), ends)
+    def hold(self, path: Path, ranges: Ranges) -> None:
+        """Holds a number to some ranges."""
+        self.ends[path] = common(self.within(path), hull(ranges))
+        self.ranges[path] = ranges
+
+    def cut(self, path: Path, most: int) -> list[Interval]:
+        """Intervals that have the numbers of a path, at most so many where its bounds are known."""
+        known = in_common([self.ranges.get(path, ALL), [self.within(path)]])
+        if sum(_count(ends) for ends in known) <= most:
+            return [(n, n) for low, high in known for n in range(low or 0, (high or 0) + 1)]
+        return known if 1 < len(known) <= most else list(intervals(*self.within(path), most))
 
     def is_whole(self, path: Path) -> bool:
         """Whether there is a whole number at a path, and no bound of it is too large."""
@@ -126,7 +145,9 @@ class _Narrowed:
                 if ends[0] is not None and ends[1] is not None and ends[0] > ends[1]:
                     return False
                 own, rest = self.at(path), path[len(within) :]
-                bounded = with_bounds(own, ends)
+                bounded = with_ranges(own, in_common([self.ranges.get(path, ALL), [ends]]))
+                if bounded is False:
+                    return False
                 schema = schema if bounded == own else put(schema, rest, bounded, self.root)
         return schema
 
@@ -141,7 +162,7 @@ class _Narrowed:
         """The schema in which the object at a path, which has all numbers, is one of several."""
         options, ends = [], dict(self.ends)
         each = max(int(most ** (1 / len(firsts)) + 0.001), 2)
-        cut = [list(intervals(*self.within(path), each)) for path in firsts]
+        cut = [self.cut(path, each) for path in firsts]
         for chosen in product(*cut) if math.prod(map(len, cut)) <= most else ():
             known = dict(zip(firsts, chosen, strict=True))
             left = self.within(last)
@@ -204,6 +225,12 @@ def intervals(least: int | None, most: int | None, at_most: int) -> Iterator[Int
         low, high = common((low, None if high is None else high - 1), (least, most))
         if low is None or high is None or low <= high:
             yield low, high
+
+
+def _count(ends: Interval) -> float:
+    """How many whole numbers are within bounds."""
+    low, high = ends
+    return math.inf if low is None or high is None else high - low + 1
 
 
 def _left(comparison: JsonNumbers, known: Mapping[Path, Interval], last: Path) -> Interval:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -38,6 +39,8 @@ MOST_VALUES, MOST_STEP = 256, 100
 """Most values that are tested one by one, and the greatest step of multiples."""
 MOST_RANGES = 32
 """Most ranges that are written out."""
+MOST_LISTED, MOST_DIGITS = 1_000, 100
+"""Most values that are listed in place of ranges, and most digits of one."""
 ALL: Ranges = [(None, None)]
 
 
@@ -46,8 +49,8 @@ def of_tests(tests: Sequence[Test], whole: bool) -> Ranges:
     whether there are any."""
     ranges = ALL
     for test in tests:
-        options = [_common(map(_of_atom, option)) for option in test]
-        ranges = _common([ranges, _united(options)])
+        options = [in_common(map(_of_atom, option)) for option in test]
+        ranges = in_common([ranges, _united(options)])
     if whole:
         return ranges
     return ALL if ranges or not all(map(_is_whole, tests)) else []
@@ -55,7 +58,11 @@ def of_tests(tests: Sequence[Test], whole: bool) -> Ranges:
 
 def _is_whole(test: Test) -> bool:
     """Whether a test says the same of all numbers."""
-    return all(isinstance(a, JsonField) and a.operator not in ("eq", "in") for o in test for a in o)
+    return all(
+        isinstance(a, JsonField) and a.operator not in ("eq", "in", "written in")
+        for o in test
+        for a in o
+    )
 
 
 def _of_atom(atom: Atom) -> Ranges:
@@ -67,11 +74,36 @@ def _of_atom(atom: Atom) -> Ranges:
             numbers = sorted({int(v) for v in values if isinstance(v, int | float) and v == int(v)})
             points = _united([[(n, n)] for n in numbers])
             return _complement(points) if negated else points
+        case JsonField(operator="written in", value=among, negated=negated):
+            written = whole_numbers_in(among)
+            if written is None:
+                return ALL
+            points = _united([[(n, n)] for n in written])
+            return _complement(points) if negated else points
         case JsonField(operator="text" | "rest"):
             return ALL
         case JsonField():
             return []  # the program raises an error
     return ALL
+
+
+def whole_numbers_in(among: str | tuple[Any, ...]) -> list[int] | None:
+    """The whole numbers of which `str` makes what stands in a text, or one of some texts; None for
+    long ones.
+
+    >>> whole_numbers_in("in 1905-07"), whole_numbers_in(("12", "07", "a"))
+    ([-7, 0, 1, 5, 7, 9, 19, 90, 190, 905, 1905], [12])
+    """
+    if isinstance(among, tuple):
+        texts = {text for text in among if isinstance(text, str)}
+    else:
+        runs = {m.group() for m in re.finditer("-?[0-9]+", among)}
+        if any(len(run) > len(str(LARGEST)) for run in runs):
+            return None
+        ends = [range(len(run) + 1) for run in runs]
+        texts = {r[i:j] for r, e in zip(runs, ends, strict=True) for i in e for j in e[i:]}
+    whole = {int(t) for t in texts if len(t) < MOST_DIGITS and re.fullmatch("-?[0-9]+", t)}
+    return sorted(n for n in whole if str(n) in texts)
 
 
 def of_one(comparison: JsonNumbers, factor: int) -> Interval:
@@ -102,7 +134,8 @@ def common(a: Interval, b: Interval) -> Interval:
     return max(lows, default=None), min(highs, default=None)
 
 
-def _common(many: Iterable[Ranges]) -> Ranges:
+def in_common(many: Iterable[Ranges]) -> Ranges:
+    """The numbers that are in all of some ranges."""
     result = ALL
     for ranges in many:
         both = (common(a, b) for a in result for b in ranges)
@@ -178,9 +211,12 @@ def with_ranges(own: Mapping[str, Any], ranges: Ranges) -> Any:
     those that say no more are left out."""
     if own.get("type") != "integer":
         return own if ranges else False
-    kept = _common([ranges, [integer_bounds(own)]])
+    kept = in_common([ranges, [integer_bounds(own)]])
     if not kept:
         return False
+    points = [low for low, high in kept if low is not None and low == high]
+    if len(kept) > MOST_RANGES and len(points) == len(kept) <= MOST_LISTED and 0 not in points:
+        return {**own, "enum": points}
     if len(kept) > MOST_RANGES:
         kept = [hull(kept)]
     options = [with_bounds(own, ends) for ends in kept]

@@ -18,6 +18,7 @@ from fkdsl.engine.constraints.languages import (
     EndsWith,
     Language,
     Length,
+    PartOf,
     StartsWith,
     Texts,
     each_item,
@@ -39,8 +40,8 @@ NEGATED = {"eq": "ne", "ne": "eq", "lt": "ge", "ge": "lt", "le": "gt", "gt": "le
 ANY_LENGTH: Lengths = (0, None)
 MOST_LENGTH = 1_000
 """Longer lists and texts are not counted up to."""
-LONGEST_AMONG = 40
-"""Most characters of a text whose parts are listed."""
+LONGEST_AMONG = 4_000
+"""Most characters of a text whose parts are followed."""
 
 
 def may_pass(test: Test, value: Any) -> bool:
@@ -75,6 +76,11 @@ def _passes(field: JsonField, value: Any) -> bool | None:
             result = value == other
         case "in", tuple(among):
             result = value in among
+        case "written in", (str() | tuple()) as among:
+            text = _written(value)
+            if text is None:
+                return None
+            result = text in among
         case "text", _ if not isinstance(value, str):
             return None
         case "rest", (by, compared, bound):
@@ -99,6 +105,13 @@ def _passes(field: JsonField, value: Any) -> bool | None:
         case _:
             return False
     return result if result is None else result != field.negated
+
+
+def _written(value: Any) -> str | None:
+    """What `str` makes of a value; None where that is not known."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return str(value) if isinstance(value, int | str) else None
 
 
 def is_text(value: Any) -> bool:
@@ -169,12 +182,11 @@ def _of_field(field: JsonField) -> Language | None:
     match field.operator, field.value:
         case "eq", value:
             return Texts((value,)) if isinstance(value, str) else NO_TEXTS
-        case "in", str(among):
+        case (("in" | "written in"), str(among)):
             if len(among) > LONGEST_AMONG:
                 return ALL_TEXTS if not field.negated else NO_TEXTS
-            ends = range(len(among) + 1)
-            return Texts(tuple(sorted({among[i:j] for i in ends for j in ends[i:]})))
-        case "in", tuple(among):
+            return PartOf(among)
+        case (("in" | "written in"), tuple(among)):
             return Texts(tuple(value for value in among if isinstance(value, str)))
         case (("has" | "contains"), str(part)):
             return Contains(part)

@@ -35,6 +35,7 @@ from fkdsl.engine.constraints.languages import (
     Matches,
     Ordered,
     Outlined,
+    PartOf,
     Replaced,
     StartsWith,
     Stripped,
@@ -94,6 +95,8 @@ def _charsets(language: Language) -> list[Charset]:
     match language:
         case Matches() | Texts() | Contains() | StartsWith() | EndsWith() | Outlined():
             return [s for tree in _trees(language) for s in charsets_of(tree)]
+        case PartOf(whole):
+            return list(map(single, dict.fromkeys(whole)))
         case Letters():
             return [letter_charset()]
         case Ordered(_, text):

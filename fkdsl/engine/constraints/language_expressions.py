@@ -56,6 +56,7 @@ from fkdsl.engine.constraints.languages import (
     OneOf,
     Ordered,
     Outlined,
+    PartOf,
     Replaced,
     Row,
     Sliced,
@@ -73,6 +74,7 @@ from fkdsl.engine.constraints.outline_expressions import OutlineExpressions
 from fkdsl.engine.constraints.pattern_expressions import PatternExpressions
 from fkdsl.engine.constraints.pattern_trees import Tree, Unsupported, text_tree
 from fkdsl.engine.constraints.patterns import parse_pattern
+from fkdsl.engine.constraints.text_parts import text_parts
 from fkdsl.engine.constraints.transducers import Transducer
 
 
@@ -131,6 +133,8 @@ class LanguageExpressions:
         """`language` for those that speak of an order, of a part or of a form of the text."""
         a = self.a
         match language:
+            case PartOf(whole):
+                return a.part(text_parts(self._symbols(whole)))
             case Ordered(operator, text):
                 return ordered(a, self.partition, operator, text)
             case WholeNumber(ranges):

@@ -1,6 +1,7 @@
 r"""Languages: sets of texts, as values.
 
     Matches(r"\d+")  Texts(("yes", "no"))  Contains("sea")  StartsWith("A")  EndsWith(".")
+    PartOf("by the sea")
     Length(0, 20)  Letters(0, 5)  JsonText(schema)  GrammarText(grammar)
     Ordered("lt", "m")  WholeNumber(((1, 12),))
     Cased("lower", a)  Stripped("", a)  Sliced(0, 3, a): the texts of which that is in a
@@ -46,6 +47,13 @@ class Texts(Language):
 @dataclass(frozen=True)
 class Contains(Language):
     part: str
+
+
+@dataclass(frozen=True)
+class PartOf(Language):
+    """The texts that stand somewhere in a text, the empty one included."""
+
+    whole: str
 
 
 @dataclass(frozen=True)

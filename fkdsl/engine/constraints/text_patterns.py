@@ -11,6 +11,7 @@ is read on the ways through them is written at the steps between others (Kleene 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -20,12 +21,19 @@ from fkdsl.engine.constraints.ecma import class_items
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.language_parts import is_regular
 from fkdsl.engine.constraints.languages import Language
+from fkdsl.engine.constraints.listed_parts import text_of_parts
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 
 MOST_STATES = 40
 """Most states of an automaton that is written as a pattern."""
 MOST_CHARACTERS, MOST_WIDENED = 5_000, 20_000
 """Most characters of a pattern, and of one that is exact for texts of ASCII alone."""
+MOST_OF_PARTS, STEP = 120_000, 9
+"""Most characters of a pattern of the parts of a text, and of one step in it, on average."""
+LEAST_FOLLOWED, MOST_FOLLOWED = 6, 32
+"""How many characters of a part are followed at least; the pattern's groups nest up to twice as
+deep, and llguidance takes 250 levels."""
+ANYTHING = r"[\s\S]*"
 ASCII, OTHERS = 0x80, ((0x80, SURROGATES[0]), (SURROGATES[1], CODE_POINTS))
 
 
@@ -34,17 +42,46 @@ def text_pattern(language: Language) -> str | None:
     """A pattern that is found in the texts of a language, and perhaps in more; None where none is
     short, or where the language is not known to refuse any text."""
     found = _explored(language)
-    if found is None or found.is_empty:
+    if found is not None and found.is_empty:
         return None
-    live = [q for q in range(found.size) if q != DEAD and bool(found.live[q])]
-    if len(live) > MOST_STATES:
-        return None
+    live = [q for q in range(found.size) if q != DEAD and bool(found.live[q])] if found else []
+    if found is None or len(live) > MOST_STATES:
+        whole = text_of_parts(language)
+        return None if whole is None else part_pattern(whole)
     for exact in (True, False):
         most = MOST_CHARACTERS if exact else MOST_WIDENED
         pattern = _written(found, live, most, exact)
         if pattern is not None:
             return f"^{pattern}$"
     return None
+
+
+def part_pattern(whole: str) -> str | None:
+    r"""A pattern that is found in what stands in a text: from each place on in as many characters
+    as make the pattern no longer than MOST_OF_PARTS, and in more that begin so; None where these
+    would be fewer than LEAST_FOLLOWED.
+
+    >>> part_pattern("sea")
+    '^(?:a|e(?:a)?|s(?:e(?:a)?)?)?$'
+    """
+    block = min(MOST_OF_PARTS // (STEP * max(len(whole), 1)), MOST_FOLLOWED)
+    if block < LEAST_FOLLOWED:
+        return None
+    parts: dict[str, None] = {}
+    for begin in range(0, len(whole), block):
+        # what begins in a block is followed up to the end of the next one
+        end = min(begin + 2 * block, len(whole))
+        rest = ANYTHING if end < len(whole) else ""
+        for i in reversed(range(begin, end)):
+            step = _literal(whole[i])
+            rest = f"{step}(?:{rest})?" if rest not in ("", ANYTHING) else step + rest
+            if i < begin + block:
+                parts[rest] = None
+    return f"^(?:{'|'.join(parts)})?$"
+
+
+def _literal(character: str) -> str:
+    return character if character.isalnum() or character == " " else re.escape(character)
 
 
 @lru_cache(maxsize=256)

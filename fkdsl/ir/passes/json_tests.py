@@ -144,6 +144,8 @@ def _of_field(test: ir.Expr, json: Json) -> ir.Expr | None:
             found = _against(a, operator, b, json) or _against(b, FLIPPED[operator], a, json)
         case ir.Builtin(name=name, args=(a, b)) if name in OF_PARTS:
             found = _against(a, name, b, json)
+            if found is None and name == "contains":
+                found = _against(b, "in", a, json)
         case ir.Operate(operator="attribute" | "index") | ir.Local():
             path = json.path(test)
             found = None if path is None else (path, "is", ir.Const(span, True))
@@ -161,6 +163,9 @@ def _against(a: ir.Expr, operator: str, b: ir.Expr, json: Json) -> Tested | None
     if json.is_in(b):
         return None
     match a:
+        case ir.Builtin(name="str", args=(of,)) if operator == "in":
+            path = json.path(of)
+            return None if path is None else (path, "written in", b)
         case ir.Builtin(name="len", args=(of,)) if operator not in ("has", *OF_PARTS):
             path = json.path(of)
             return None if path is None else (path, ("length", operator), b)

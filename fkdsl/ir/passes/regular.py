@@ -173,6 +173,10 @@ def _simple(test: ir.Expr, text: int) -> ir.Expr | None:
             slot == text and text not in reads(among)
         ):
             return ir.Builtin(span, ".among", (among,))
+        case ir.Builtin(name="contains", args=(whole, ir.Local(slot=slot))) if (
+            slot == text and text not in reads(whole)
+        ):
+            return ir.Builtin(span, ".among", (whole,))
         case ir.Operate(operator="in", args=(part, ir.Local(slot=slot))) if (
             slot == text and text not in reads(part)
         ):

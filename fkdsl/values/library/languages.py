@@ -30,8 +30,8 @@ from fkdsl.values.values import ContextRef, Token, show
 
 MOST_INDEX = 200
 """An item, or an end of a slice, that is further from its end of the text is not followed."""
-LONGEST_AMONG = 100
-"""Most characters of a text whose parts are listed."""
+LONGEST_AMONG = 20_000
+"""Most characters of a text whose parts an automaton follows."""
 A = Parameter("a", ANY)
 S = Parameter("s", STR)
 
@@ -109,9 +109,8 @@ def among(values: Any) -> of.Language:
     if isinstance(values, str | Token):
         text = plain_text(values)
         if len(text) > LONGEST_AMONG:
-            return of.Larger(ALL_TEXTS, f"the parts of a text of over {LONGEST_AMONG} characters")
-        ends = range(len(text) + 1)
-        return of.Texts(tuple(dict.fromkeys(text[i:j] for i in ends for j in ends[i:])))
+            return of.Larger(ALL_TEXTS, f"the parts of a text of over {LONGEST_AMONG:,} characters")
+        return of.PartOf(text)
     return of.Larger(ALL_TEXTS, f"what is in {show(values)}")
 
 
