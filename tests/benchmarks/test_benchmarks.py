@@ -3,6 +3,7 @@
 import doctest
 import json
 
+import answers
 import decoding
 import gpu
 import gpu_laws
@@ -24,7 +25,7 @@ from fkdsl.values.library.text import letters, words
 TABLE = 'model m = table:\n    "" -> "a": 0.5, "b": 0.3, EOS: 0.2\n'
 
 
-@pytest.mark.parametrize("module", [report, short_words], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [answers, report, short_words], ids=lambda m: m.__name__)
 def test_the_examples_in_docstrings_are_what_happens(module):
     result = doctest.testmod(module)
     assert result.attempted
@@ -154,3 +155,16 @@ def test_the_gpu_benchmark_sees_rows_that_are_wrong(monkeypatch):
     )
     with pytest.raises(AssertionError, match="rows are off"):
         gpu_laws.check_laws("cpu")
+
+
+@pytest.mark.parametrize("task", answers.TASKS)
+def test_known_answers_meet_the_conditions_of_their_task(task):
+    text = (answers.FOLDER / f"{task}.fk").read_text("utf-8")
+    head, body = text[: text.index("    lm = prompt(")], text[text.index("    s ~ ") :]
+    body = body[body.index("\n") + 1 :]
+    head = head.replace('model "smollm2"', TABLE).replace("text: str", "text: str, s: str")
+    program = fkdsl.parse(head + body, folder=answers.FOLDER)
+    for item in answers.items_of(task):
+        found = program(text=item["text"], s=item["gold"]).run("exact")
+        assert found.log_z == 0
+        assert answers.is_right(task, found.posterior[0].value, item["gold"])
