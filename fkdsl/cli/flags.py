@@ -239,7 +239,6 @@ def _add_test(parser: argparse.ArgumentParser) -> None:
     held.add_argument(
         "--runs",
         type=int,
-        default=100,
         metavar="N",
         help="runs of each method, more where one seems wrong (default 100)",
     )

@@ -43,11 +43,9 @@ def later_wins() -> Iterator[None]:
         _later_wins.reset(token)
 
 
-class StoreOnce(argparse.Action):
-    """Sets a value once: where a flag is given twice with two values, neither is taken. shared: the
-    name of what this flag and others set, if they do."""
-
-    shared = ""
+class ChooseFormat(argparse.Action):
+    """Sets `format`, and `json`, which all parts of a command ask for; `--json` and `--format` may
+    not say two things."""
 
     def __call__(
         self,
@@ -56,20 +54,12 @@ class StoreOnce(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        if option_string is not None and not _later_wins.get():
-            given: dict[str, tuple[str, Any]] = vars(namespace).setdefault("_flags", {})
-            value = self.const if values == [] else values
-            first, before = given.setdefault(self.shared or self.dest, (option_string, value))
-            if before is not value and before != value:
-                flags = option_string, f"{option_string} {value}"
-                twice = f"{first} is given twice, as {before} and as {value}"
-                both = f"{first} and {flags[self.nargs != 0]} say two things"
-                raise CallError(twice if first == option_string else both, "leave one of them out")
-        self.set(namespace, values)
-
-    def set(self, namespace: argparse.Namespace, values: Any) -> None:
-        """Takes the value."""
-        setattr(namespace, self.dest, values)
+        format, flag = values or "json", f"{option_string} {values or ''}".strip()
+        first, before = getattr(namespace, "_format", (flag, format))
+        if before != format and not _later_wins.get():
+            raise CallError(f"{first} and {flag} say two things", "leave one of them out")
+        namespace._format = flag, format
+        namespace.format, namespace.json = format, format == "json"
 
 
 class TakeParameter(argparse.Action):
@@ -114,8 +104,6 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, add_help=False, **settings)
-        for action in (None, "store"):
-            self.register("action", action, StoreOnce)
         # Whoever reads the help need not be told how to have it.
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
 
-from fkdsl.cli.parsers import StoreOnce, TakeParameter, count
+from fkdsl.cli.parsers import ChooseFormat, TakeParameter, count
 from fkdsl.inference.options import Option
 from fkdsl.models.dtypes import DTYPE_NAMES
 from fkdsl.models.runtimes import RUNTIMES
@@ -16,16 +15,6 @@ FORMATS = ("table", "json", "jsonl", "csv", "text")
 """How answers are printed (cli/formats.py)."""
 FEW = 4
 """Methods at most that the help of an option names."""
-
-
-class ChooseFormat(StoreOnce):
-    """Sets `format`, and `json`, which all parts of a command ask for."""
-
-    shared = "format"
-
-    def set(self, namespace: argparse.Namespace, values: Any) -> None:
-        namespace.format = values or "json"
-        namespace.json = namespace.format == "json"
 
 
 def add_program(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -120,9 +109,7 @@ def add_steps(parser: argparse._ActionsContainer) -> None:
 
 def add_json(parser: argparse._ActionsContainer) -> None:
     parser.set_defaults(format="table", json=False)
-    parser.add_argument(
-        "--json", action=ChooseFormat, nargs=0, const="json", help="print one JSON object"
-    )
+    parser.add_argument("--json", action=ChooseFormat, nargs=0, help="print one JSON object")
 
 
 def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:

@@ -35,12 +35,13 @@ class FileRun:
 
 
 def main(args: argparse.Namespace) -> int:
-    if args.runs < 1:
+    runs = 100 if args.runs is None else args.runs
+    if runs < 1:
         raise CallError(
-            f"a method is run at least once, not {args.runs} times",
+            f"a method is run at least once, not {runs} times",
             "write --runs 100, or --no-methods",
         )
-    if args.no_methods and "runs" in vars(args).get("_flags", ()):
+    if args.no_methods and args.runs is not None:
         raise CallError(
             "--no-methods runs no method, and --runs says how often", "leave one of them out"
         )
@@ -49,9 +50,7 @@ def main(args: argparse.Namespace) -> int:
             f"a test has a number of seconds above 0, not {args.seconds:g}", "write --seconds 30"
         )
     began = time.monotonic()
-    settings = TestSettings(
-        not args.no_methods, runs=args.runs, seed=args.seed, seconds=args.seconds
-    )
+    settings = TestSettings(not args.no_methods, runs=runs, seed=args.seed, seconds=args.seconds)
     files = [run_file(file, args, settings) for file in args.files]
     runs = [run for file in files for run in file.runs]
     wrong = any(f.error is not None for f in files) or any(

@@ -38,9 +38,7 @@ def file(tmp_path):
         "--json --format csv",
         "--format csv --json",
         "--format=csv --format text",
-        "--seed 1 --seed 2",
         "-p n=3 -p n=4",
-        "--method smc --method beam",
     ],
 )
 def test_two_flags_that_say_two_things_are_refused(flags):

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 import fkdsl
-from fkdsl.engine.constraints.automaton import automaton
+from fkdsl.engine.constraints.automaton import automaton, kept_automaton
 from fkdsl.engine.constraints.expressions import Algebra
 from fkdsl.engine.constraints.languages import Cased, Texts, item_at, item_count, last_word
 from fkdsl.ir.printed import explain
@@ -135,11 +135,11 @@ def test_of_two_late_conditions_each_has_a_warning():
 def test_what_the_automaton_of_all_conditions_leaves_out_is_told(monkeypatch):
     """Each of these has an automaton; that of both is too complex."""
     monkeypatch.setattr(Algebra.__init__, "__defaults__", (200, 1_000_000))
-    automaton.cache_clear()
+    kept_automaton.cache_clear()
     a, b = (f'contains(s, "{c * 70}")' for c in "ab")
     program = fkdsl.parse(LATE.format(f"{a}\n    condition {b}"))
     (warning,) = program.warnings
-    automaton.cache_clear()
+    kept_automaton.cache_clear()
     assert warning.span.line == 10
     assert "more than 200 states" in warning.label
     assert "line 10  by a weaker automaton" in explain(program.ir())

@@ -273,14 +273,14 @@ class Automaton:
 def automaton(language: Language, until: Until = "", ending: Ending = Ending.ANY) -> Automaton:
     """The automaton of the texts that may be drawn for a language (stops.drawn_texts). Raises
     Unsupported or TooComplex."""
-    made = _made(language, until, ending)
+    made = kept_automaton(language, until, ending)
     if isinstance(made, str):
         raise TooComplex(made)
     return made
 
 
 @kept(KEPT_CELLS, lambda made: 1 if isinstance(made, str) else made.table.size, KEPT_AUTOMATA)
-def _made(language: Language, until: Until, ending: Ending) -> Automaton | str:
+def kept_automaton(language: Language, until: Until, ending: Ending) -> Automaton | str:
     """The automaton, or why it is too complex: who asks again need not wait again."""
     try:
         return Automaton(language, until, ending)

@@ -37,8 +37,11 @@ SECONDS = 5.0
 """CPU time for an automaton, and for all that the masks of one text need before its first token."""
 MOST_CHARACTERS = 100_000
 """Most characters of the texts that a language names."""
-MOST_PARTS = 500
-"""Most languages that are put together; the words of which a text contains one count as one."""
+MOST_PARTS = 10_000
+"""Most languages that one is made of, as a sum of numbers is of the pairs that add up to it; the
+words of which a text contains one count as one."""
+MOST_CONDITIONS = 1_000
+"""Most languages all of which a text must be in, each with an automaton of its own."""
 MOST_KINDS, MOST_CUTS = 1_000, 4_000_000
 """Most sets of characters that must be told apart, and most of these times their ranges."""
 

@@ -26,7 +26,7 @@ from fkdsl.base.locks import locked
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import automaton
 from fkdsl.engine.constraints.backward import Way
-from fkdsl.engine.constraints.bounds import MOST_PARTS, within_bounds
+from fkdsl.engine.constraints.bounds import MOST_CONDITIONS, within_bounds
 from fkdsl.engine.constraints.closed import ClosedMasks
 from fkdsl.engine.constraints.expressions import TooComplex
 from fkdsl.engine.constraints.followed import followed
@@ -93,8 +93,8 @@ class Constraint:
         regular: list[Language] = []
         parts, left_out = narrowed(words_together(conjunct_languages(language)))
         self.left_out += left_out
-        if len(parts) > MOST_PARTS:
-            raise TooComplex(f"more than {MOST_PARTS:,} parts")
+        if len(parts) > MOST_CONDITIONS:
+            raise TooComplex(f"more than {MOST_CONDITIONS:,} conditions")
         for part, outlined in parts:
             if is_regular(part):
                 reason = why_unfollowed(part)
