@@ -38,6 +38,9 @@ from fkdsl.proposals.together import MOST, inverted, sums_without
 if TYPE_CHECKING:
     from fkdsl.models.device.drawn import Drawn
 
+A_FEW = 8
+"""Draws up to which each is chosen by itself: after a forward an operator on arrays takes 10 us and
+more, whatever it computes, and a choice of many takes thirty."""
 KINDS = 256
 """Kinds that are kept of one draw: each holds a mask as long as the vocabulary."""
 
@@ -182,9 +185,9 @@ def choose_tokens(
     for i, key in enumerate(alike):
         groups.setdefault(key, []).append(i)
     for group in groups.values():
-        if len(group) == 1:
-            (i,) = group
-            chosen[i] = _choose_one(of, engines, float(uniforms[i]), sums, i)
+        if len(group) <= A_FEW:
+            for i, left in _sums(of, engines, sums, group).items():
+                chosen[i] = _choose_one(of.kinds[i], of.rows[i], left, uniforms.item(i))
             continue
         for begin in range(0, len(group), MOST):
             _choose(of, engines, uniforms, sums, group[begin : begin + MOST], chosen)
@@ -301,19 +304,8 @@ def _choose(
         chosen[i] = token, weights[m]
 
 
-def _choose_one(
-    of: DrawnFrom,
-    engines: Mapping[str, CachedTransformer],
-    uniform: float,
-    read: Mapping[int, Sums],
-    i: int,
-) -> Chosen | None:
-    """`_choose` of a single draw: after the forward of one particle each operator on arrays takes
-    some 10 us, whatever it computes."""
-    sums = _sums(of, engines, read, (i,)).get(i)
-    if sums is None:
-        return None
-    kind, row = of.kinds[i], of.rows[i]
+def _choose_one(kind: DrawKind, row: Floats, sums: Sums, uniform: float) -> Chosen | None:
+    """`_choose` of a single draw. sums: (blocks,) of what is left of the row."""
     mass, running = float(np.add.reduce(sums)), sums.cumsum()
     if not (mass > 0.0 and math.isfinite(total := running.item(-1))):
         return None
