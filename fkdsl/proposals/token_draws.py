@@ -115,21 +115,19 @@ class KindsOfDraw:
         self, slots: Sequence[Sequence[Any]], contexts: Sequence[ContextState]
     ) -> list[DrawKind | NoKind]:
         """`known` of each of some particles."""
-        if self._reads:
+        read = [{id(values[s]) for values in slots} for s in self._reads]
+        if len({c.model for c in contexts}) > 1 or any(len(ids) > 1 for ids in read):
             return [self.known(s, c) for s, c in zip(slots, contexts, strict=True)]
-        models = {c.model for c in contexts}
-        if len(models) > 1:
-            return [self.known((), c) for c in contexts]
-        (model,) = models
+        of = self._read(slots[0], contexts[0])
         kinds: dict[Hashable, DrawKind | NoKind] = self._kinds
-        if self._prefix is None or (so_far := self._so_far.get(model)) is None:
-            return [kinds.get(model, "unknown")] * len(contexts)
+        if self._prefix is None or (so_far := self._so_far.get(of)) is None:
+            return [kinds.get(of, "unknown")] * len(contexts)
         nodes, starts = [c.node for c in contexts], [c.start for c in contexts]
         positions: list[Sequence[Hashable]] = [
             [masks] * len(nodes) if masks is None else masks.positions_at(nodes, starts)
             for masks in (so_far.of_all, so_far.going_on)
         ]
-        return [kinds.get((model, p, q), "unknown") for p, q in zip(*positions, strict=True)]
+        return [kinds.get((of, p, q), "unknown") for p, q in zip(*positions, strict=True)]
 
     def learn(self, slots: Sequence[Any], draw: OpenDraw) -> None:
         """Finds the kind of an open draw from a context, of a particle with these slots."""
@@ -285,11 +283,19 @@ def _choose(
     known = _sums(of, engines, read, each)
     if not known:
         return
-    sums = np.array(list(known.values()))  # (m, blocks)
+    order = each if len(known) == len(each) else list(known)
+    sums = np.array([known[i] for i in order])  # (m, blocks)
     masses, running = sums.sum(axis=1), sums.cumsum(axis=1)
     alive = ((masses > 0.0) & np.isfinite(running[:, -1])).tolist()
+    if each is some and order is each and all(alive):  # as in most steps
+        kinds = [of.kinds[i] for i in some]
+        masks, rows = [kind.mask for kind in kinds], [of.rows[i] for i in some]
+        tokens = inverted(rows, masks, sums, running, uniforms[some])
+        for i, token, kind, mass in zip(some, tokens.tolist(), kinds, masses.tolist(), strict=True):
+            chosen[i] = token, kind.weight(mass)
+        return
     # The others are made one by one, and die or are refused there.
-    number = {i: m for m, (i, lives) in enumerate(zip(known, alive, strict=True)) if lives}
+    number = {i: m for m, (i, lives) in enumerate(zip(order, alive, strict=True)) if lives}
     at = [i for i, j in zip(some, first, strict=True) if j in number]
     if not at:
         return

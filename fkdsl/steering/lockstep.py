@@ -27,7 +27,6 @@ that a constraint guides to their end.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -128,22 +127,14 @@ class Lockstep:
             column[0].append(i)
             column[1].append(ref)
             column[2].append(c)
-        found = [
-            (i, draw, ref, c, kind)
-            for draw, (index, refs, contexts) in alike.items()
-            for i, ref, c, kind in zip(
-                index, refs, contexts, self._kinds(draw, index, going, refs, contexts), strict=True
-            )
-            if type(kind) is DrawKind
-        ]
-        if len(alike) > 1:
-            found.sort(key=itemgetter(0))
         members = Members()
-        if found:
-            columns = map(list, zip(*found, strict=True))
-            members.index, members.draws, members.refs, members.contexts, members.kinds = columns
-            members.rngs = [cast(StepRng, going[i][0]) for i in members.index]
-            members.states = [going[i][1] for i in members.index]
+        for draw, (index, refs, contexts) in alike.items():
+            kinds = self._kinds(draw, index, going, refs, contexts)
+            members.add(draw, index, refs, contexts, kinds)
+        if len(alike) > 1:
+            members.sort()
+        members.rngs = [cast(StepRng, going[i][0]) for i in members.index]
+        members.states = [going[i][1] for i in members.index]
         return members
 
     def _kinds(

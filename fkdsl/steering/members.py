@@ -3,11 +3,13 @@ model."""
 
 from __future__ import annotations
 
+from typing import cast
+
 from fkdsl.base.random import StepRng
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine.state import ContextState, ProgramState
 from fkdsl.proposals.outcomes import token_of
-from fkdsl.proposals.token_draws import DrawKind, KindsOfDraw
+from fkdsl.proposals.token_draws import DrawKind, KindsOfDraw, NoKind
 from fkdsl.values.values import ContextRef, Token
 
 
@@ -29,6 +31,36 @@ class Members:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def add(
+        self,
+        draw: KindsOfDraw,
+        index: list[int],
+        refs: list[ContextRef],
+        contexts: list[ContextState],
+        kinds: list[DrawKind | NoKind],
+    ) -> None:
+        """Those of some particles at one draw whose draws have kinds; without their streams and
+        states."""
+        if not all(type(kind) is DrawKind for kind in kinds):
+            some = [n for n, kind in enumerate(kinds) if type(kind) is DrawKind]
+            index, refs = [index[n] for n in some], [refs[n] for n in some]
+            contexts = [contexts[n] for n in some]
+            kinds = [kinds[n] for n in some]
+        self.index += index
+        self.draws += [draw] * len(index)
+        self.refs += refs
+        self.contexts += contexts
+        self.kinds += cast(list[DrawKind], kinds)
+
+    def sort(self) -> None:
+        """Puts them into the order of the population; without their streams and states."""
+        order = sorted(range(len(self.index)), key=self.index.__getitem__)
+        self.index = [self.index[n] for n in order]
+        self.draws = [self.draws[n] for n in order]
+        self.refs = [self.refs[n] for n in order]
+        self.contexts = [self.contexts[n] for n in order]
+        self.kinds = [self.kinds[n] for n in order]
 
 
 class ModelOfDraws:
