@@ -203,6 +203,7 @@ CONDITIONS = {
     'contains("ab a", v.t)': lambda v: v["t"] in "ab a",
     "contains(c, v.t) and v.f": lambda v: v["t"] in "a" and v["f"],
     'str(v.k) in ["b", c]': lambda v: v["k"] in ("a", "b"),
+    'contains("ab a", f"{v.t}") and f"{v.f}" in "untrue"': lambda v: v["t"] in "ab a" and v["f"],
     'v.t == "ab"': lambda v: v["t"] == "ab",
     'v.k == "a" or v.k == "b"': lambda v: v["k"] in ("a", "b"),
     "1 in v.l": lambda v: 1 in v["l"],

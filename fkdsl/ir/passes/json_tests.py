@@ -163,7 +163,7 @@ def _against(a: ir.Expr, operator: str, b: ir.Expr, json: Json) -> Tested | None
     if json.is_in(b):
         return None
     match a:
-        case ir.Builtin(name="str", args=(of,)) if operator == "in":
+        case ir.Builtin(name="str", args=(of,)) | ir.Format(parts=((of, ""),)) if operator == "in":
             path = json.path(of)
             return None if path is None else (path, "written in", b)
         case ir.Builtin(name="len", args=(of,)) if operator not in ("has", *OF_PARTS):
