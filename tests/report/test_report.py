@@ -19,7 +19,7 @@ from fkdsl.report.comparison import comparison_figure, read_comparison
 from fkdsl.report.data import report_data
 from fkdsl.report.genealogy import genealogy, segments
 from fkdsl.report.highlight import highlighted
-from fkdsl.report.page import page
+from fkdsl.report.page import page, vega_bundle
 from tests.cli.test_cli import call
 
 HOSTILE = "</script><img src=x onerror=document.title='owned'>"
@@ -311,6 +311,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_written(
     assert status == 2
     assert ".svg, .png, .pdf" in err
     monkeypatch.setitem(sys.modules, "vl_convert", None)
+    vega_bundle.cache_clear()
     file = tmp_path / "p.fk"
     file.write_text(PROGRAM)
     page_file = tmp_path / "out.html"
@@ -323,7 +324,7 @@ def test_what_cannot_be_drawn_is_said_before_anything_is_written(
 def test_plot_draws_the_table_of_a_comparison(tmp_path, capsys):
     file, table, out = tmp_path / "p.fk", tmp_path / "table.json", tmp_path / "table.svg"
     file.write_text(PROGRAM)
-    arguments = ["--methods", "local,smc,exact", "--budget", "200", "--runs", "3", "--json"]
+    arguments = ["--methods", "local,smc,exact", "--budget", "40", "--runs", "3", "--json"]
     status, printed, _ = call(capsys, "compare", str(file), *arguments)
     table.write_text(printed)
     assert (status, call(capsys, "plot", str(table), "-o", str(out))[0]) == (0, 0)

@@ -93,7 +93,9 @@ class Surrogate:
     def stationary(self) -> Array:
         """(H,) float32: the law of z_k for large k."""
         # A step that is made with probability 1/2 has the same stationary law and no period.
+        # Of rows that float32 has rounded the sums are not quite 1, and the law would never settle.
         law, transition = self.start.astype(np.float64), self.transition.astype(np.float64)
+        transition /= transition.sum(axis=1, keepdims=True)
         for _ in range(MOST_STEPS):
             change = 0.5 * (law @ transition - law)
             law = law + change
