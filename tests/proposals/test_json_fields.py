@@ -367,5 +367,13 @@ def test_a_text_of_a_pattern_that_stands_in_a_long_text_is_one_of_a_list():
     language = JsonText(json.dumps({**free, "additionalProperties": False}))
     for part in ("", "Ada and Bob, ", source[5:60], "n", "by Ad", source[:300]):
         assert accepts_text(language, json.dumps({"a": part}))
+    odd = (
+        "".join(map(chr, range(1, 127))) + "é\u2028\u3000😀" + "".join(map(chr, range(126, 0, -1)))
+    )
+    free = narrowed_schema({"properties": {"a": {"type": "string"}}}, [field("in", odd)])
+    written = JsonText(json.dumps({**free, "additionalProperties": False}))
+    assert accepts_text(written, json.dumps({"a": odd[5:36]}, ensure_ascii=False))
+    assert accepts_text(written, json.dumps({"a": odd[100:150]}, ensure_ascii=False))
+    assert not accepts_text(written, json.dumps({"a": "ba c"}))
     for other in ("Ada or Bob", "q", "Bob  ", "Ada and Ada"):
         assert not accepts_text(language, json.dumps({"a": other}))

@@ -11,7 +11,6 @@ is read on the ways through them is written at the steps between others (Kleene 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -30,7 +29,7 @@ MOST_CHARACTERS, MOST_WIDENED = 5_000, 20_000
 """Most characters of a pattern, and of one that is exact for texts of ASCII alone."""
 MOST_OF_PARTS, STEP = 120_000, 9
 """Most characters of a pattern of the parts of a text, and of one step in it, on average."""
-LEAST_FOLLOWED, MOST_FOLLOWED = 6, 32
+LEAST_FOLLOWED, MOST_FOLLOWED = 6, 100
 """How many characters of a part are followed at least; the pattern's groups nest up to twice as
 deep, and llguidance takes 250 levels."""
 ANYTHING = r"[\s\S]*"
@@ -81,7 +80,8 @@ def part_pattern(whole: str) -> str | None:
 
 
 def _literal(character: str) -> str:
-    return character if character.isalnum() or character == " " else re.escape(character)
+    is_plain = character.isalnum() or character == " " or ord(character) >= ASCII
+    return character if is_plain else rf"\x{ord(character):02x}"
 
 
 @lru_cache(maxsize=256)
