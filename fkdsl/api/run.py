@@ -179,7 +179,7 @@ class _Elsewhere:
 
     def notes(self) -> tuple[str, ...]:
         alone = () if self.request.islands > 1 or self.request.aim.asked else (ALONE,)
-        return (*self.remote.told, *self.remote.notes, *alone)
+        return (*self.remote.told, *self.remote.notes, *self.remote.facts.late, *alone)
 
 
 @contextmanager

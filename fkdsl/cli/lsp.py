@@ -31,7 +31,11 @@ def main(args: argparse.Namespace) -> int:
     else:
         # pygls closes the stream that it is given; whatever else writes must not reach the editor.
         with open(os.dup(sys.stdout.fileno()), "wb") as out, redirect_stdout(sys.stderr):
-            server.start_io(stdout=out)
+            try:
+                server.start_io(stdout=out)
+            except MemoryError:
+                message = "the editor announced a message that is larger than the memory"
+                raise CallError(message, "restart the language server") from None
     return 0
 
 

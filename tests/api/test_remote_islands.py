@@ -325,3 +325,21 @@ def test_islands_of_a_real_model_are_the_same_wherever_they_are_computed():
     program = fkdsl.load("programs/short_words.fk")(max_tokens=6)
     here = program.run("smc", islands=3, particles=2, seed=3)
     assert same(program.run("smc", islands=3, particles=2, seed=3, on=FakeWorkers(2))) == same(here)
+
+
+def test_what_guides_nothing_is_said_once_wherever_islands_are_computed():
+    program = fkdsl.parse(
+        TABLE
+        + """
+program p(word: str = "a") -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=3)
+    condition not contains(s, word)
+    return s
+"""
+    )(word="a" * 200_000)
+    here = program.run("smc", particles=4, islands=3)
+    there = program.run("smc", particles=4, islands=3, on=FakeWorkers(2))
+    notes = [[n for n in result.notes if "FK501" in n] for result in (here, there)]
+    assert notes[0] == notes[1]
+    assert len(notes[0]) == 1

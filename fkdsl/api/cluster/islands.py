@@ -56,8 +56,10 @@ class _Facts:
 
     drafts: DraftFacts | None = None
     lookahead: LookaheadFacts | None = None
+    late: dict[str, None] = field(default_factory=dict)
 
     def add(self, data: Mapping[str, Any]) -> None:
+        self.late |= dict.fromkeys(data.get("late", ()))
         if (drafts := data["drafts"]) is not None:
             counts = DraftCounts(**drafts["counts"])
             if self.drafts is not None:

@@ -19,6 +19,7 @@ from fkdsl.api.cluster.job import digest_of_job, request_of_job
 from fkdsl.api.cluster.messages import error_to_json, step_from_json, step_to_json, written
 from fkdsl.api.drafts import DraftFacts, drafting_of
 from fkdsl.api.engines import LoadedModels, token_engine
+from fkdsl.api.late_conditions import late_notes
 from fkdsl.api.lookahead import LookaheadDecision, LookaheadFacts, verify_surrogates
 from fkdsl.api.lookahead_pilot import decide
 from fkdsl.api.prefill_store import fetch_for
@@ -194,4 +195,5 @@ class _Ready:
             "lookahead": asdict(lookahead) if lookahead is not None else None,
             "lost": {name: asdict(lost) for name, lost in self.engines.lost_mass()},
             "meters": meters,
+            "late": list(late_notes(self.model.proposals.late, self.program.ir())),
         }
