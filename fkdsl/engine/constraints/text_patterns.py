@@ -29,9 +29,9 @@ MOST_CHARACTERS, MOST_WIDENED = 5_000, 20_000
 """Most characters of a pattern, and of one that is exact for texts of ASCII alone."""
 MOST_OF_PARTS, STEP = 120_000, 9
 """Most characters of a pattern of the parts of a text, and of one step in it, on average."""
-LEAST_FOLLOWED, MOST_FOLLOWED = 6, 100
-"""How many characters of a part are followed at least; the pattern's groups nest up to twice as
-deep, and llguidance takes 250 levels."""
+LEAST_FOLLOWED, MOST_FOLLOWED = 6, 40
+"""Characters of a part that are followed, or up to twice as many. Each takes three levels of a
+pattern, and llguidance takes 250."""
 ANYTHING = r"[\s\S]*"
 ASCII, OTHERS = 0x80, ((0x80, SURROGATES[0]), (SURROGATES[1], CODE_POINTS))
 
