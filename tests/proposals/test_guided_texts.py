@@ -111,14 +111,14 @@ def measure(program, **bounds):
         return {}  # no text satisfies it: nothing has any mass
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text_programs())
 def test_texts_have_the_same_measure_with_and_without_guides(text):
     program = fkdsl.parse(text)
     assert_same_masses(measure(program), measure(program.without()), 1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(text_programs(), st.sampled_from(["automata", "lookahead", "early", "fuse"]))
 def test_each_pass_can_be_switched_off_alone(text, name):
     program = fkdsl.parse(text)

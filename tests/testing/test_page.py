@@ -1,14 +1,16 @@
 """docs/testing.md: its tests pass, but for those that a ```text block follows, which fail with that
-text."""
+text. Releases of Hypothesis before SHOWN_BY shrink to other programs, and fail all the same."""
 
 import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import Phase, settings
 
 PAGE = (Path(__file__).parent.parent.parent / "docs/testing.md").read_text("utf-8")
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SHOWN_BY = (6, 170)
 SETTINGS = settings(
     max_examples=40,
     deadline=None,
@@ -44,7 +46,11 @@ def failures(code):
 
 @pytest.mark.parametrize(("code", "output"), blocks())
 def test_the_tests_on_the_page_do_what_it_says(code, output):
-    assert [text.strip() for text in failures(code)] == ([output.strip()] if output else [])
+    found = [text.strip() for text in failures(code)]
+    if hypothesis.__version_info__ < SHOWN_BY:
+        assert [text.split()[0] for text in found] == output.split()[:1]
+    else:
+        assert found == ([output.strip()] if output else [])
 
 
 def test_the_page_has_three_failures():
