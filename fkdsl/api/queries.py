@@ -31,7 +31,8 @@ def answers(
     result: Result,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
     """(answers by name, mistakes, notes): the answers of the queries, in order, then why others
-    have none: mistakes for an expression without a value, notes for the run's deadline.
+    have none: mistakes for an expression without a value, notes for the run's deadline and for
+    answers whose error is 0 because no particle differs.
 
     Where exact or beam were ended with bounds on Z, what they found is not the posterior, so the
     answers have no error.
@@ -58,12 +59,23 @@ def answers(
             )
             continue
         if q.level is None:
-            estimates[q.name] = result.mean_of(y, event=numbers.is_event(q.name))
+            event = numbers.is_event(q.name)
+            estimates[q.name] = result.mean_of(y, event=event)
+            if result.uncertainty.by not in ("exact", "none") and np.ptp(y) == 0.0:
+                notes.append(_same_everywhere(q.name, event, result.ess))
         else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
             interval = quantile_interval(y, weights, q.level, result.mean_interval)
             estimates[q.name] = Estimate(quantile(y, weights, q.level), se, interval)
     return estimates, mistakes, tuple(notes)
+
+
+def _same_everywhere(name: str, event: bool, ess: float) -> str:
+    """What to say of an answer that all particles give. Of n draws that all have an event, or none,
+    its probability may be 3/n away, 19 times in 20 (the rule of three, Hanley and
+    Lippman-Hand 1983)."""
+    away = f"the truth may be {min(1.0, 3.0 / ess):.2g} away" if event else "no error is known"
+    return f"`{name}` is the same of all particles, which are worth {ess:.1f} draws: {away}"
 
 
 class NumbersOf:

@@ -55,6 +55,19 @@ def test_every_method_answers_with_a_standard_error_that_covers(method):
     assert result.queries["middle"].se is not None
 
 
+def test_an_answer_that_all_particles_give_is_not_certain():
+    queries = {"never": 'value == "01" and ones(value) > 1', "two": "len(value)"}
+    sampled = fkdsl.parse(BITS).run("importance", particles=12, queries=queries)
+    said = [n for n in sampled.notes if "same of all particles" in n]
+    worth = "is the same of all particles, which are worth 12.0 draws"
+    assert said == [
+        f"`never` {worth}: the truth may be 0.25 away",
+        f"`two` {worth}: no error is known",
+    ]
+    for result in (fkdsl.parse(BITS).exact(queries=queries), fkdsl.parse(BITS).run("local")):
+        assert not any("same of all" in n for n in result.notes)
+
+
 def test_one_population_of_local_answers_without_an_error():
     found = fkdsl.parse(BITS).run("local", particles=20).queries["first"]
     assert 0.0 <= found.mean <= 1.0
