@@ -320,6 +320,11 @@ def _joined(
     return None
 
 
+def _is_list(e: ir.Expr) -> bool:
+    """Whether it is seen to be a list, and no text or range."""
+    return isinstance(e, ir.Builtin) and e.name in ("words", "lines", "sentences", "split")
+
+
 def _listed(
     loop: Loop, mark: ir.Expr, ways: Sequence[tuple[tuple[ir.Expr, ...], ir.Expr]]
 ) -> ir.Expr | None:
@@ -330,5 +335,7 @@ def _listed(
                 ir.Operate(operator="add", args=(a, ir.Operate(operator="list", args=(more,)))),
             )
         ] if a == mark and not _reads(more, (mark,)):
+            if not given and [more] == list(_items(loop)) and _is_list(loop.listed):
+                return loop.listed
             return _each(loop, more, given)
     return None

@@ -90,7 +90,7 @@ def _asked(
         return None
     begins, body, count = as_text
     ways = Ways(program, replace(function, body=body), text)
-    ways.follow(begins)
+    ways.follow(begins, _begun_with(function.body[:first]))
     languages: list[tuple[Span, ir.Expr]] = []
     for met in ways.met:
         for part in conjuncts(inlined(program, met.known)) if met.known is not None else ():
@@ -106,6 +106,23 @@ def _asked(
     if all(span == count for span, _ in languages):  # as many words come in any case
         return None
     return _Asked(at, first, text, tuple(languages))
+
+
+def _begun_with(before: Sequence[ir.Instr]) -> dict[int, ir.Expr]:
+    """What is written out that slots hold behind some instructions: `n = 0`, `made = []`."""
+    known: dict[int, ir.Expr] = {}
+    passed = set[int]()
+    for instr in before[::-1]:
+        match instr:
+            case ir.Label() | ir.Jump() | ir.Branch() | ir.Next() | ir.Return():
+                break
+            case ir.Set(targets=(slot,), value=value) if slot not in passed and (
+                isinstance(value, ir.Const)
+                or (isinstance(value, ir.Operate) and (value.operator, value.args) == ("list", ()))
+            ):
+                known[slot] = value
+        passed |= writes(instr)
+    return known
 
 
 def _extends(instr: ir.Instr, context: int) -> bool:
@@ -253,7 +270,11 @@ def _guided(
     language = renumbered(all_of(span, languages), of_caller)
     plan = ProposalPlan(
         words=WordsAhead(language, n + len(captured)),
-        absorbed=tuple(Absorbed(s, "words") for s in dict.fromkeys(s for s, _ in asked.languages)),
+        absorbed=tuple(
+            Absorbed(s, "words")
+            for s in dict.fromkeys(s for s, _ in asked.languages)
+            if s != span  # how many words come is no condition
+        ),
     )
     drawing = [renumbered(i, shift) for i in word.body]
     copy = tuple(replace(i, plan=plan) if isinstance(i, ir.Draw) else i for i in drawing)
