@@ -1,8 +1,6 @@
 """Probabilities in blocks against the array that they stand for, exactly and operation by
 operation."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -171,7 +169,7 @@ def with_sums(monkeypatch, error=1.0):
 
     def answers(model, rows):
         return [
-            replace(a, sums=[error * block_sums(np.exp(row)) for row in a.log_probs])
+            a._replace(sums=[error * block_sums(np.exp(row)) for row in a.log_probs])
             for a in forward(model, rows)
         ]
 
