@@ -300,11 +300,11 @@ def test_a_hundred_lists_within_each_other_and_a_long_list_of_rows_are_values_li
         "def nest(n: int):\n    y = []\n    for i in range(n):\n        y = [y]\n    return y\n\n"
     )
     head += (
-        "def pairs(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n"
+        "def twos(n: int):\n    y = []\n    for i in range(n):\n        y = y + [[i, i]]\n"
         "    return y\n\n"
     )
     source = (
-        MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(pairs(1000))\n"
+        MODEL + head + "program p():\n    y = nest(100)\n    return len(str(y)) + len(twos(1000))\n"
     )
     (answer,) = fkdsl.parse(source).exact().posterior
     assert answer.value == 202 + 1000

@@ -163,7 +163,7 @@ def test_eyes_of_the_shipped_model_leave_its_weights_out_and_its_texts_alone(tmp
     tiny, seeing = (load_model(name).forward(rows)[0] for name in ("tiny", str(file)))
     assert (tiny.log_probs == seeing.log_probs).all()
     image = png(held_out_images("word", 1, FONTS)[0])
-    looked = load_model(str(file)).forward([replace(rows[0], tokens=(image, *rows[0].tokens[1:]))])
+    looked = load_model(str(file)).forward([rows[0]._replace(tokens=(image, *rows[0].tokens[1:]))])
     assert np.abs(looked[0].log_probs - tiny.log_probs).max() > 0.1
 
 
