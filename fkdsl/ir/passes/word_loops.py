@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import PRELUDE, Span
@@ -24,7 +25,7 @@ from fkdsl.ir.effects import bound, reads, renumbered, writes
 from fkdsl.ir.passes.constant import why_not_followed
 from fkdsl.ir.passes.forms import FLIPPED, in_plain_form
 from fkdsl.ir.passes.inline import fresh_slot, inlined
-from fkdsl.ir.passes.reading import conjuncts, loops
+from fkdsl.ir.passes.reading import conjuncts, loops, rebuilt
 from fkdsl.ir.passes.regular import ORDERS, all_of, language_of
 from fkdsl.ir.passes.text_copies import with_own_sites
 from fkdsl.ir.passes.text_guidance import Settings
@@ -32,6 +33,8 @@ from fkdsl.ir.passes.views import has_grammar
 from fkdsl.ir.passes.ways import Ways
 from fkdsl.machine.proposal_plan import Absorbed, ProposalPlan, WordsAhead
 
+OF_WORD = "[\\w'\u2019-]"
+"""A character of a word."""
 WORD = "word"
 """The prelude's function that draws a word."""
 
@@ -94,7 +97,7 @@ def _asked(
     languages: list[tuple[Span, ir.Expr]] = []
     for met in ways.met:
         for part in conjuncts(inlined(program, met.known)) if met.known is not None else ():
-            known = in_plain_form(part)
+            known = in_plain_form(_of_characters(part, text))
             of = _syllables(known, text) or language_of(known, text)
             if (
                 of is not None
@@ -187,6 +190,41 @@ def _nowhere(instrs: Sequence[ir.Instr]) -> Iterator[ir.Instr]:
 
 def _as_many(span: Span, listed: ir.Expr, n: ir.Expr) -> ir.Condition:
     return ir.Condition(span, ir.Operate(span, "eq", (ir.Builtin(span, "len", (listed,)), n)))
+
+
+def _of_characters(test: ir.Expr, text: int) -> ir.Expr:
+    """A test with the lengths of all words together as how many characters of words the text has,
+    and their letters as its own."""
+
+    def change(node: Any) -> Any:
+        node = rebuilt(node, change)
+        match node:
+            case ir.Builtin(
+                span=span,
+                name="sum",
+                args=(
+                    ir.Gather(
+                        element=ir.Builtin(
+                            name="len" | "letters" as name, args=(ir.Local(slot=item),)
+                        ),
+                        clauses=(
+                            ir.Clause(
+                                (of,), ir.Builtin(name="words", args=(ir.Local(slot=slot),)), ()
+                            ),
+                        ),
+                    ),
+                ),
+            ) if slot == text and item == of:
+                whole, one = ir.Local(span, text), fresh_slot()
+                if name == "letters":
+                    return ir.Builtin(span, "letters", (whole,))
+                is_of_word = (ir.Local(span, one), ir.Const(span, OF_WORD))
+                clause = ir.Clause((one,), whole, (ir.Builtin(span, "matches", is_of_word),))
+                return ir.Builtin(span, "len", (ir.Gather(span, ir.Local(span, one), (clause,)),))
+        return node
+
+    changed: ir.Expr = change(test)
+    return changed
 
 
 # ------------------------------------------------------------------- syllables
