@@ -67,7 +67,10 @@ def compiled_pattern(pattern: str, longest: int = LONGEST_PATTERN) -> Any:
     """The compiled pattern. Raises BuiltinError with the library's reason if it is none."""
     result, mistake = _compile(pattern, longest)
     if mistake:
-        raise BuiltinError(f"not a pattern: {mistake}: {_shown(pattern)!r}", PATTERN_HELP)
+        raise BuiltinError(
+            f"not a pattern: {mistake}: {_shown(pattern)!r}",
+            f"{PATTERN_HELP}; of one that a model writes, `condition valid_pattern(p)` first",
+        )
     return result
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fkdsl.base.deadline import PIECE, check, gathered, pieces
 from fkdsl.base.lazy import lazy_import
 from fkdsl.engine.constraints.languages import SENTENCE_END, SENTENCE_MARKS, WORD
-from fkdsl.values.library.patterns import compiled_pattern, timed_match
+from fkdsl.values.library.patterns import compiled_pattern, pattern_mistake, timed_match
 from fkdsl.values.marks import Mark
 from fkdsl.values.signatures import BuiltinError, Parameter, pure
 from fkdsl.values.types import BOOL, INT, MARK, STR, List
@@ -277,6 +277,16 @@ def _matches(s: str, pattern: str) -> bool:
 
 
 _short_matches = lru_cache(maxsize=REMEMBERED)(_matches)
+
+
+@pure("valid_pattern", [S], BOOL)
+def valid_pattern(s: str) -> bool:
+    """Whether a text is a regular expression that `matches` takes.
+
+    >>> valid_pattern("[0-9]+"), valid_pattern("[9-0]")
+    (True, False)
+    """
+    return not pattern_mistake(s)
 
 
 @pure("edit_distance", [Parameter("a", STR), Parameter("b", STR)], INT)
