@@ -14,7 +14,8 @@ Loading, and a first short run, are not timed.
 
     bare        one batched forward a token with packed weights, tokens given, no sampling: N x
                 tokens (bare.py)
-    fkdsl       PROGRAM below: parsed, checked, optimised, run by smc from an empty cache. Counted
+    fkdsl       PROGRAM below: parsed, checked, optimised, run by smc from an empty cache, no draw
+                looking ahead by a surrogate, which no peer has (lookahead.py measures it). Counted
                 is one token for each particle that was alive and unfinished when a step began,
                 however many were tried for it, and however many particles shared a context; a draw
                 that ends in a death counts, tokens of the prompt do not
@@ -142,8 +143,12 @@ class Loaded:
         began = self.clock()
         program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
         # A model, and not an engine: the run makes a CachedTransformer of its own.
-        program.run("smc", model=self.model, particles=particles, seed=seed, observer=drawn)
+        self._run(program, particles, seed, drawn)
         return drawn.tokens, self.clock() - began
+
+    def _run(self, program: Any, particles: int, seed: int, observer: Any) -> None:
+        options = {"particles": particles, "seed": seed, "observer": observer}
+        program.run("smc", model=self.model, lookahead="none", **options)
 
     def steps(self, particles: int, tokens: int, seed: int) -> list[tuple[float, float]]:
         """(seconds of a step of bare, of the step of fkdsl that follows it), for each but the
@@ -158,7 +163,7 @@ class Loaded:
             times.append((ended, self.clock()))
 
         program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
-        program.run("smc", model=self.model, particles=particles, seed=seed, observer=observe)
+        self._run(program, particles, seed, observe)
         pairs = list(pairwise(times))[1:]
         return [(there - end, ended - there) for (end, there), (ended, _) in pairs]
 

