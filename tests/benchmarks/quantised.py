@@ -3,7 +3,7 @@ and fkdsl's own decoder.
 
     python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24,72] [--repeats 1]
         [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8,int4]
-        [--part speed,memory,closeness] [--markdown]
+        [--part speed,steps,memory,closeness] [--markdown]
 
 speed: particle-tokens a second of processor time, so that other processes matter little. For each
 format of the same weights
@@ -15,10 +15,11 @@ format of the same weights
 and fkdsl by its own decoder in each precision (int4 with the levels that were published). The
 systems take turns, each with a short run and a longer one. The short one says what a user waits
 for: all systems read the prompt and fork it, fkdsl its program too. The difference of both is what
-a step costs, without all that. memory: the peak of a process that loads a model and runs 16
-particles, each in a process of its own. closeness: the divergence (nats) of next-token
-distributions from those of the same weights in float32, token by token, over texts that float32
-drew.
+a step costs, without all that. steps: one step of bare and one of sampled after each of fkdsl's, so
+that what else the machine does weighs on all alike; milliseconds, medians. memory: the peak of a
+process that loads a model and runs 16 particles, each in a process of its own. closeness: the
+divergence (nats) of next-token distributions from those of the same weights in float32, token by
+token, over texts that float32 drew.
 """
 
 from __future__ import annotations
@@ -88,25 +89,39 @@ class Alone:
 
     def run(self, tokens: int, samples: bool) -> tuple[int, float]:
         """(tokens, processor seconds) from the prompt on; the room for it is there before."""
-        context, n, at = self.context, self.n, len(self.prompt)
-        length = -(-(at + tokens + 1) // STEP) * STEP
-        if context.length < length:
-            context.fit(n, length, torch.get_num_threads())
-        self.library.memory_clear(self.library.get_memory(context._pointer), False)
-        rng, sample = np.random.default_rng(0), self.library.dll.llama_sampler_sample
+        self.make_room(tokens)
         began = time.process_time()
-        context.decode([(0, 0, self.prompt, (at - 1,))], torch.get_num_threads())
-        context.copy(0, range(1, n))
-        column = rng.integers(100, 40_000, n)
-        for k in range(tokens - 1):
-            self._step(at + k, column)
-            if samples:
-                column = [sample(self.sampler, context._pointer, i) for i in range(n)]
-            else:
-                column = rng.integers(100, 40_000, n)
-        return n * tokens, time.process_time() - began
+        self.begin()
+        for _ in range(tokens - 1):
+            self.step(samples)
+        return self.n * tokens, time.process_time() - began
 
-    def _step(self, at: int, column: Any) -> None:
+    def make_room(self, tokens: int) -> None:
+        """For so many tokens behind the prompt; the sequences are empty afterwards."""
+        length = -(-(len(self.prompt) + tokens + 1) // STEP) * STEP
+        if self.context.length < length:
+            self.context.fit(self.n, length, torch.get_num_threads())
+        self.library.memory_clear(self.library.get_memory(self.context._pointer), False)
+
+    def begin(self) -> None:
+        """Reads the prompt, and forks it."""
+        self.at, self.rng = len(self.prompt), np.random.default_rng(0)
+        self.context.decode([(0, 0, self.prompt, (self.at - 1,))], torch.get_num_threads())
+        self.context.copy(0, range(1, self.n))
+        self.column: Any = self.rng.integers(100, 40_000, self.n)
+
+    def step(self, samples: bool) -> None:
+        """One more token in each sequence, and the next ones: sampled, or any."""
+        self._decode(self.at, self.column)
+        self.at += 1
+        sample = self.library.dll.llama_sampler_sample
+        if samples:
+            pointer = self.context._pointer
+            self.column = [sample(self.sampler, pointer, i) for i in range(self.n)]
+        else:
+            self.column = self.rng.integers(100, 40_000, self.n)
+
+    def _decode(self, at: int, column: Any) -> None:
         batch = self.context._batch
         batch.fill([(i, at, (int(token),), (0,)) for i, token in enumerate(column)])
         assert not self.library.decode(self.context._pointer, batch.batch)
@@ -156,6 +171,43 @@ def speed(args: argparse.Namespace) -> None:
             for other in ("bare", "sampled")
         ]
         print("\n" + table(["ratio", *heads], ratios, args.markdown))
+
+
+def steps(args: argparse.Namespace) -> None:
+    """A step of each system in turns."""
+    tokens, rows = args.tokens[-1], []
+    for name in args.formats:
+        model = loaded(name)
+        for n in args.particles:
+            alone = Alone(model, n), Alone(model, n)
+            times: list[list[float]] = [[], [], []]
+            run(model, n, tokens, 0)  # room for all that follows
+            for seed in range(args.repeats):
+                for one in alone:
+                    one.make_room(tokens)
+                    one.begin()
+                began: list[float] = []
+
+                def observe(_: Any, alone: Any = alone, times: Any = times, b: Any = began) -> None:
+                    if b:
+                        times[0].append(time.process_time() - b.pop())
+                        for of, (one, samples) in zip(
+                            times[1:], zip(alone, (False, True), strict=True), strict=True
+                        ):
+                            start = time.process_time()
+                            one.step(samples)
+                            of.append(time.process_time() - start)
+                    b.append(time.process_time())
+
+                program = fkdsl.parse(PROGRAM)(max_tokens=tokens)
+                options = {"particles": n, "seed": seed, "observer": observe}
+                program.run("smc", model=model, lookahead="none", **options)
+            own, bare, sampled = map(statistics.median, times)
+            cells = [f"{1000 * x:.2f}" for x in (own, bare, sampled)]
+            rows.append([name, f"{n}", *cells, f"{bare / own:.2f}", f"{sampled / own:.2f}"])
+    heads = ["format", "N", "fkdsl", "bare", "sampled", "bare / fkdsl", "sampled / fkdsl"]
+    print("\nmilliseconds of processor time a step, in turns\n")
+    print(table(heads, rows, args.markdown))
 
 
 def rates(repeats: list[list[tuple[int, float]]]) -> tuple[float, float]:
@@ -240,7 +292,7 @@ def main() -> None:
     args.formats, args.own = ([x for x in s.split(",") if x] for s in (args.formats, args.own))
     load = os.getloadavg()[0]
     for part in args.part.split(","):
-        {"speed": speed, "memory": memory, "closeness": closeness}[part](args)
+        {"speed": speed, "steps": steps, "memory": memory, "closeness": closeness}[part](args)
     print(f"\n{machine(torch.get_num_threads())}; load {load:.1f} to {os.getloadavg()[0]:.1f}")
 
 
