@@ -106,8 +106,8 @@ class Columns:
         self.fuel = fuel
 
     def some(self, n: list[int]) -> Columns:
-        """Those at some places."""
-        if len(n) == len(self.at):
+        """Those at some places, in that order."""
+        if n == [*range(len(self.at))]:
             return self
         get = itemgetter(*n) if len(n) > 1 else None
 
@@ -157,15 +157,26 @@ class Columns:
                 out.append(tuple(now))
         return out
 
-    def take(self, effect: Effect) -> None:
-        """All of them run the op that came to this."""
-        n, self.pc = len(self.at), effect.pc
-        for slot, value in effect.writes:
-            self.written[slot] = [value] * n
-        if effect.log_G != 0.0:
-            weighed, charges = effect.log_G, effect.charges
-            self.log_G = [log_G + weighed for log_G in self.log_G]
-            self.charges = [before + charges for before in self.charges]
+    def take(self, effects: list[tuple[list[int], Effect]]) -> Columns:
+        """Those at some places after they have run the op that came to these effects, all alike."""
+        some = self.some([n for ns, _ in effects for n in ns])
+        (_, first), *others = effects
+        some.pc, some.fuel = first.pc, self.fuel - first.burnt
+        for k, (slot, value) in enumerate(first.writes):
+            some.written[slot] = (
+                [effect.writes[k][1] for ns, effect in effects for _ in ns]
+                if others
+                else [value] * len(some.at)
+            )
+        if any(effect.log_G != 0.0 for _, effect in effects):
+            each = [effect for ns, effect in effects for _ in ns]
+            some.log_G = [
+                log_G if effect.log_G == 0.0 else log_G + effect.log_G
+                for log_G, effect in zip(some.log_G, each, strict=True)
+            ]
+            charges = zip(some.charges, each, strict=True)
+            some.charges = [before + effect.charges for before, effect in charges]
+        return some
 
 
 # ----------------------------------------------------------------------- runs
@@ -278,38 +289,39 @@ class SharedOps:
 
     def _together(self, shared: SharedOp, columns: Columns, watcher: Watcher) -> list[Columns]:
         """What an op brings some particles to; without those that leave."""
-        out: list[Columns] = []
-        shared.came += len(columns.at)
-        waiting: list[tuple[Read | Effect | None, Columns]] = [(shared.root, columns)]
+        n = len(columns.at)
+        shared.came += n
+        held: dict[tuple[str, int], list[Any]] = {}
+        found: dict[Hashable, list[tuple[list[int], Effect]]] = {}
+        waiting: list[tuple[Read | Effect | None, list[int]]] = [(shared.root, list(range(n)))]
         while waiting:
-            node, some = waiting.pop()
+            node, ns = waiting.pop()
             if node is None:
-                effect = watcher.watch(shared.op, some.pc, *some.one(0))
-                shared.learn(effect)
+                shared.learn(watcher.watch(shared.op, columns.pc, *columns.one(ns[0])))
                 if shared.is_shared:
-                    waiting.append((shared.root, some))
+                    waiting.append((shared.root, ns))
             elif isinstance(node, Effect):
-                some.fuel -= node.burnt
                 if node.pc == LEAVES:
-                    shared.run += len(some.at)
-                elif some.fuel >= 0:
-                    some.take(node)
-                    out.append(some)
+                    shared.run += len(ns)
+                elif columns.fuel >= node.burnt:
+                    found.setdefault(node.alike, []).append((ns, node))
             else:
-                column = some.column(node.what, node.i)
-                waiting.extend(
-                    (node.after.get(_key(column[n[0]])), some.some(n)) for n in alike(column)
-                )
+                read = node.what, node.i
+                if read not in held:
+                    held[read] = columns.column(*read)
+                column = held[read]
+                for group in alike(column, ns):
+                    waiting.append((node.after.get(_key(column[group[0]])), group))
+        out = [columns.take(effects) for effects in found.values()]
         shared.look()
         return out
 
 
-def alike(column: list[Any]) -> list[list[int]]:
-    """The places (n,) of a column's values, those of one object together."""
-    first = id(column[0])
-    if len(set(map(id, column))) == 1:
-        return [list(range(len(column)))]
-    places: dict[int, list[int]] = {first: []}
-    for n, value in enumerate(column):
-        places.setdefault(id(value), []).append(n)
+def alike(column: list[Any], ns: list[int]) -> list[list[int]]:
+    """Some places of a column (n,), those of one object together."""
+    if len({id(column[n]) for n in ns}) == 1:
+        return [ns]
+    places: dict[int, list[int]] = {}
+    for n in ns:
+        places.setdefault(id(column[n]), []).append(n)
     return list(places.values())

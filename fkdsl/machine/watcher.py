@@ -148,7 +148,7 @@ class Effect:
     what it weighs (nats), and its charges; burnt: the instructions of comprehensions; reads: what
     it has read, in order."""
 
-    __slots__ = ("burnt", "charges", "log_G", "pc", "reads", "writes")
+    __slots__ = ("alike", "burnt", "charges", "log_G", "pc", "reads", "writes")
 
     def __init__(
         self,
@@ -161,3 +161,5 @@ class Effect:
     ) -> None:
         self.pc, self.writes, self.log_G, self.charges = pc, writes, log_G, charges
         self.burnt, self.reads = burnt, reads
+        self.alike = pc, burnt, tuple([slot for slot, _ in writes])
+        """Particles with effects alike in this stay together."""
