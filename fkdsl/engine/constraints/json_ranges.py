@@ -91,8 +91,8 @@ def whole_numbers_in(among: str | tuple[Any, ...]) -> list[int] | None:
     """The whole numbers of which `str` makes what stands in a text, or one of some texts; None for
     long ones.
 
-    >>> whole_numbers_in("in 1905-07"), whole_numbers_in(("12", "07", "a"))
-    ([-7, 0, 1, 5, 7, 9, 19, 90, 190, 905, 1905], [12])
+    >>> whole_numbers_in("in 195, -7"), whole_numbers_in(("12", "07", "a"))
+    ([-7, 1, 5, 7, 9, 19, 95, 195], [12])
     """
     if isinstance(among, tuple):
         texts = {text for text in among if isinstance(text, str)}
