@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ FEW_TOKENS = 64
 """Where at most so many tokens are possible, each has its own."""
 LEAST = 1e-300
 """The least h before a text."""
+NOWHERE = -(1 << 14)
+"""A power of two below all that there are."""
 Messages = tuple[BackwardMessages, ...]
 """Those of each way in which a text may end: their probabilities add up."""
 
@@ -169,14 +172,41 @@ def _h(draws: Sequence[Guided], p: Floats, few: bool) -> tuple[Floats, NDArray[n
             averages, exponents = way.averages(beliefs, positions, tokens_left)
             h = averages if ids is None else np.take_along_axis(averages, ids, axis=1)
             if exponents.any():
+                h, exponents = _raised(h, exponents, of_tokens, texts)
                 of_tokens = np.ldexp(of_tokens, -exponents[texts])
             h[texts, places] = of_tokens
             parts.append((h, exponents))
-    if len(parts) == 1:
-        return parts[0]
-    largest = np.maximum.reduce([exponents for _, exponents in parts])
-    total: Floats = sum(np.ldexp(h, (e - largest)[:, None]) for h, e in parts)
-    return np.minimum(total, np.ldexp(1.0, -largest)[:, None], dtype=total.dtype), largest
+    return parts[0] if len(parts) == 1 else _added(parts)
+
+
+def _added(
+    parts: Sequence[tuple[Floats, NDArray[np.int32]]],
+) -> tuple[Floats, NDArray[np.int32]]:
+    """The sum of what each way of ending gives, at most 1, as `_h` has them."""
+    exponents = np.zeros(len(parts[0][0]), dtype=np.int32)
+    if any(e.any() for _, e in parts):
+        # A way that no token leads to says nothing of how small the others are.
+        parts = [(h, np.where(h.any(axis=1), e, NOWHERE)) for h, e in parts]
+        exponents = np.maximum.reduce([e for _, e in parts])
+        exponents = np.where(exponents == NOWHERE, 0, exponents).astype(np.int32)
+        parts = [(np.ldexp(h, (e - exponents)[:, None]), e) for h, e in parts]
+    total: Floats = reduce(np.add, [h for h, _ in parts])
+    with np.errstate(over="ignore"):  # of a bound that nothing comes near
+        one = np.ldexp(total.dtype.type(1.0), -exponents)
+    return np.minimum(total, one[:, None]), exponents
+
+
+def _raised(
+    h: Floats, exponents: NDArray[np.int32], of_tokens: Floats, texts: NDArray[np.intp]
+) -> tuple[Floats, NDArray[np.int32]]:
+    """(h (m, n), powers of two (m,) that it is to be multiplied with) with which the texts' own
+    tokens are no more than 1: a token that a rare hidden state alone gives may have any multiple
+    of the average."""
+    largest = np.zeros(len(h))
+    np.maximum.at(largest, texts, of_tokens)
+    _, own = np.frexp(largest)
+    raised = np.where(largest > 0.0, np.maximum(exponents, own), exponents)
+    return np.ldexp(h, (exponents - raised)[:, None]), raised
 
 
 def _ids(draws: Sequence[Guided]) -> Ids | None:

@@ -39,7 +39,9 @@ def test_a_file_that_was_changed_is_read_anew(tmp_path):
     ("name", "content", "said"),
     [
         ("a.jsonl", '{"a": 1}\n[1]', "line 2 of 'a.jsonl' is no JSON object"),
-        ("a.jsonl", '{"a": 1, "a": 2}', "line 1"),
+        ("a.jsonl", '{"a": 1, "a": 2}', "line 1 .* no JSON object: .* the name 'a' twice"),
+        ("a.jsonl", '{"a": 1}\n{"a": NaN}', "line 2 .* no JSON object: NaN is no JSON value"),
+        ("a.jsonl", '{"a": 1}\n{"a": }', "line 2 .* object: Expecting value, at column 7"),
         ("a.jsonl", "[" * 100_000, "line 1"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 of 'a.csv' has 3 fields, and there are 2 columns"),
         ("a.csv", "a,a\n", "does not name each column once"),

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +90,14 @@ def _json_lines(name: str, text: str) -> Iterator[Mapping[str, Any]]:
             continue
         try:
             value = from_json(schemas.load_json(line, names_once=True))
-        except (ValueError, BuiltinError):
-            value = None
+            why = ""
+        except JSONDecodeError as error:  # its own text names line 1
+            value, why = None, f": {error.msg}, at column {error.colno}"
+        except (ValueError, BuiltinError) as error:
+            value, why = None, f": {error}"
         if not isinstance(value, Record):
-            raise _damaged(name, number, "is no JSON object", 'write {"name": "value"} on each')
+            help = 'write {"name": "value"} on each'
+            raise _damaged(name, number, f"is no JSON object{why}", help)
         yield value
 
 
