@@ -1,17 +1,18 @@
-"""`rows("file")`: what a data file's lines are as records, and what is said of one that is none."""
+"""`read_rows("file")`: what a data file's lines are as records, and what is said of one that has
+none."""
 
 import pytest
 
 import fkdsl
 from fkdsl.base.folders import Folder
-from fkdsl.values.library.data import rows
+from fkdsl.values.library.data import read_rows
 from fkdsl.values.signatures import BuiltinError
 from fkdsl.values.values import Record
 
 
 def read(folder, name, content):
     (folder / name).write_bytes(content.encode("utf-8"))
-    return rows(name, folder=folder)
+    return read_rows(name, folder=folder)
 
 
 def test_an_object_a_line_is_a_record_of_any_values(tmp_path):
@@ -63,10 +64,10 @@ def test_files_outside_of_the_folder_and_no_text_are_refused(tmp_path):
     inner.mkdir()
     read(tmp_path, "a.csv", "a\n1\n")
     with pytest.raises(BuiltinError, match="cannot read"):
-        rows("../a.csv", folder=Folder(inner, inner))
+        read_rows("../a.csv", folder=Folder(inner, inner))
     (tmp_path / "b.csv").write_bytes(b"a\n\xff\n")
     with pytest.raises(BuiltinError, match="UTF-8"):
-        rows("b.csv", folder=tmp_path)
+        read_rows("b.csv", folder=tmp_path)
 
 
 def test_examples_of_a_prompt_and_options_come_from_a_file(tmp_path):
@@ -75,9 +76,10 @@ def test_examples_of_a_prompt_and_options_come_from_a_file(tmp_path):
         'model m = table:\n    "" -> " good": 0.75, " bad": 0.25\n'
         '    "good\\nso so:" -> " bad": 1.0\n\n'
         'program p(path: str = "shots.csv") -> str:\n'
-        '    shots = [f"{r.text}: {r.label}\\n" for r in rows(path)]\n'
+        '    shots = [f"{r.text}: {r.label}\\n" for r in read_rows(path)]\n'
         '    lm = prompt(join(reversed(shots)) + "so so:")\n'
-        '    c ~ choice(lm, distinct([f" {r.label}" for r in rows("shots.csv")]))\n    return c\n'
+        '    c ~ choice(lm, distinct([f" {r.label}" for r in read_rows("shots.csv")]))\n'
+        "    return c\n"
     )
     program = fkdsl.parse(text, folder=tmp_path)
     assert program.exact().posterior[0].value == " bad"

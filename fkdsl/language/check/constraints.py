@@ -2,7 +2,7 @@
 and what cannot be read, is found here, before anything runs.
 
     matches(s, "(ab")    valid_json(s, schema="person.json")    parses(s, grammar="list.lark")
-    image("cat.png")         rows("examples.jsonl")
+    image("cat.png")         read_rows("examples.jsonl")
 
 Files are looked for in the folder of the file that names them. What is no string literal is left to
 run time. The pass is over the whole tree, apart from the types, so that the libraries have the
@@ -52,7 +52,7 @@ def check_constraints(report: Report, files: Iterable[File], main: Folder) -> No
                     _check_grammar(report, _given(node, "grammar"), folder)
                 case "image":
                     _check_file(report, images.image_file, _given(node, "path"), folder)
-                case "rows":
+                case "read_rows":
                     _check_file(report, data.data_file, _given(node, "path"), folder)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a data file that a program names: `rows("examples.jsonl")`."""
+"""Rows of a data file that a program names: `read_rows("examples.jsonl")`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ KINDS = "a .jsonl file (an object a line), .csv or .tsv (the first line names th
 UNREADABLE = "FK418"
 
 
-@pure("rows", [Parameter("path", STR)], List(RECORD), needs_folder=True)
-def rows(path: str, *, folder: Path | Folder) -> tuple[Record, ...]:
+@pure("read_rows", [Parameter("path", STR)], List(RECORD), needs_folder=True)
+def read_rows(path: str, *, folder: Path | Folder) -> tuple[Record, ...]:
     """The rows of a file in the program's folder, as records: of a .jsonl file an object a line; of
     .csv and .tsv texts by the names in the first line."""
     found = data_file(path, folder)
