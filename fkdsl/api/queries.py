@@ -75,7 +75,7 @@ def _same_everywhere(name: str, event: bool, ess: float) -> str:
     its probability may be 3/n away, 19 times in 20 (the rule of three, Hanley and
     Lippman-Hand 1983)."""
     away = f"the truth may be {min(1.0, 3.0 / ess):.2g} away" if event else "no error is known"
-    return f"`{name}` is the same of all particles, which are worth {ess:.1f} draws: {away}"
+    return f"`{name}` is the same for all particles, which are worth {ess:.1f} draws: {away}"
 
 
 class NumbersOf:
@@ -108,14 +108,16 @@ class NumbersOf:
 
 def _number(query: Query, result: Any, value: Any) -> float:
     """The result of a query as a number. Raises ProgramError for any other."""
-    if isinstance(result, int | float) and math.isfinite(result):
+    if isinstance(result, bool if query.event else int | float) and math.isfinite(result):
         return float(result)
-    message = f"expected a finite number, found {show(result)!r}"
-    note = f"where the returned value is {_short(value)}"
+    expected, mark = "a finite number", "no number"
     help = "test the value first: `a if test else b`"
-    raise ProgramError(
-        [Diagnostic("FK408", message, query.expression.span, "no number", help, (note,))]
-    )
+    if query.event:
+        expected, mark = "a truth value inside `P`", "no event"
+        help = "write an event, `P(value.n > 5)`, or `E(...)` for a mean"
+    message = f"expected {expected}, found {show(result)!r}"
+    note = f"where the returned value is {_short(value)}"
+    raise ProgramError([Diagnostic("FK408", message, query.expression.span, mark, help, (note,))])
 
 
 def _short(value: Any) -> str:

@@ -27,11 +27,13 @@ VALUE = "value"
 
 @dataclass(frozen=True)
 class Query:
-    """A posterior mean of an expression over `value`, or its quantile at a level in (0, 1)."""
+    """A posterior mean of an expression over `value`, or its quantile at a level in (0, 1). event:
+    whether `P` says that the expression is a truth value."""
 
     name: str
     expression: tree.Expr
     level: float | None = None
+    event: bool = False
 
 
 def declared(checked: Checked) -> tuple[Query, ...]:
@@ -95,7 +97,8 @@ def _query(q: tree.Query, checked: Checked) -> Query:
     functions = checked.functions.keys() | checked.externs.keys()
     quantile = quantile_of(q.value, functions)
     if quantile is None:
-        return Query(q.name, mean_of(q.value, functions)[0])
+        mean, name = mean_of(q.value, functions)
+        return Query(q.name, mean, event=name == "P")
     return Query(q.name, quantile.of, quantile.level)
 
 

@@ -58,14 +58,22 @@ def test_every_method_answers_with_a_standard_error_that_covers(method):
 def test_an_answer_that_all_particles_give_is_not_certain():
     queries = {"never": 'value == "01" and ones(value) > 1', "two": "len(value)"}
     sampled = fkdsl.parse(BITS).run("importance", particles=12, queries=queries)
-    said = [n for n in sampled.notes if "same of all particles" in n]
-    worth = "is the same of all particles, which are worth 12.0 draws"
+    said = [n for n in sampled.notes if "same for all particles" in n]
+    worth = "is the same for all particles, which are worth 12.0 draws"
     assert said == [
         f"`never` {worth}: the truth may be 0.25 away",
         f"`two` {worth}: no error is known",
     ]
     for result in (fkdsl.parse(BITS).exact(queries=queries), fkdsl.parse(BITS).run("local")):
-        assert not any("same of all" in n for n in result.notes)
+        assert not any("same for all" in n for n in result.notes)
+
+
+def test_the_probability_of_a_field_that_is_no_event_is_refused():
+    program = fkdsl.parse('program p() -> record:\n    return {"n": 4}\n')
+    assert program.exact(queries={"c": "P(value.n > 2)"}).queries["c"].mean == 1.0
+    assert program.exact(queries={"c": "E(value.n)"}).queries["c"].mean == 4.0
+    with pytest.raises(fkdsl.ProgramError, match="expected a truth value inside `P`, found '4'"):
+        program.exact(queries={"c": "P(value.n)"})
 
 
 def test_one_population_of_local_answers_without_an_error():
