@@ -21,6 +21,7 @@ from fkdsl.ir.build import Environment
 from fkdsl.ir.pure import PureFunctions
 from fkdsl.language.check.checker import Checked
 from fkdsl.language.queries import Query, lower_queries
+from fkdsl.language.syntax import tree
 from fkdsl.values.values import show
 
 
@@ -97,27 +98,29 @@ class NumbersOf:
     def __call__(self, name: str, value: Any) -> float:
         key = (name, value_key(value))
         if key not in self._known:
+            q = self._queries[name]
             result = self._functions.call(
                 name, value, note=f"where the returned value is {_short(value)}"
             )
-            self._known[key] = _number(self._queries[name], result, value)
+            self._known[key] = number_of(q.expression, result, value, event=q.event)
             if not isinstance(result, bool):
                 self._numbers.add(name)
         return self._known[key]
 
 
-def _number(query: Query, result: Any, value: Any) -> float:
-    """The result of a query as a number. Raises ProgramError for any other."""
-    if isinstance(result, bool if query.event else int | float) and math.isfinite(result):
+def number_of(expression: tree.Expr, result: Any, value: Any, *, event: bool) -> float:
+    """What an expression over a returned value comes to, as a number. event: whether it must be a
+    truth value, as inside `P`. Raises ProgramError for any other."""
+    if isinstance(result, bool if event else int | float) and math.isfinite(result):
         return float(result)
     expected, mark = "a finite number", "no number"
     help = "test the value first: `a if test else b`"
-    if query.event:
+    if event:
         expected, mark = "a truth value inside `P`", "no event"
         help = "write an event, `P(value.n > 5)`, or `E(...)` for a mean"
     message = f"expected {expected}, found {show(result)!r}"
     note = f"where the returned value is {_short(value)}"
-    raise ProgramError([Diagnostic("FK408", message, query.expression.span, mark, help, (note,))])
+    raise ProgramError([Diagnostic("FK408", message, expression.span, mark, help, (note,))])
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from fkdsl.api.called_program import DEFAULT_METHOD, CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.outcomes import ExpectLine, TestSettings, shown_figures
+from fkdsl.api.queries import number_of
 from fkdsl.api.request import RunRequest
 from fkdsl.api.steering import steering_model
 from fkdsl.api.unbiasedness import FALSE_ALARM
@@ -56,12 +57,12 @@ class _Sums:
         for value, _ in weighted:
             self.values.setdefault(value_key(value), value)
         for f in self.events:
-            note = "where the returned value is {}"
-            masses = [
-                w
-                for v, w in weighted
-                if self.functions.call(f.function, v, note=note.format(show(v)))
-            ]
+            masses = []
+            for v, w in weighted:
+                note = f"where the returned value is {show(v)}"
+                holds = self.functions.call(f.function, v, note=note)
+                if number_of(f.expression, holds, v, event=True):
+                    masses.append(w)
             self.of[f.function].append(math.fsum(masses))
 
     def intervals(self, bound: float | None) -> dict[str, Interval]:

@@ -19,6 +19,7 @@ import numpy as np
 from fkdsl.api.called_program import CalledProgram
 from fkdsl.api.engines import Engines
 from fkdsl.api.outcomes import ExpectLine, Outcome, TestRun, TestSettings, shown_figures
+from fkdsl.api.queries import number_of
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.api.sampled import sampled_lines
 from fkdsl.api.unbiasedness import Disagreement, Law, MethodCheck, check_variant, level_of_each
@@ -214,10 +215,10 @@ def figure_values(
     """Each figure's function at each value of the posterior, (answers,), by its name."""
     by_name = {}
     for figure in expected.figures:
-        values = [
-            functions.call(figure.function, a.value, note=f"where it is {show(a.value)!r}")
-            for a in answers
-        ]
+        event, values = figure.kind == "P", []
+        for a in answers:
+            y = functions.call(figure.function, a.value, note=f"where it is {show(a.value)!r}")
+            values.append(number_of(figure.expression, y, a.value, event=event))
         by_name[figure.function] = np.array(values, dtype=np.float64)
     return by_name
 

@@ -132,6 +132,27 @@ def test_a_mistake_that_shows_as_it_runs_is_an_error_with_its_place():
     assert "FK406" in run.error
 
 
+RECORD = 'program p() -> record:\n{draw}    return {{"n": 4, "s": "x"}}\n\n'
+PLAIN = RECORD.format(draw="")
+SAMPLED = 'model "tiny"\n\n' + RECORD.format(
+    draw='    lm = prompt("A")\n    s ~ text(lm, max_tokens=9)\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "figure", "said"),
+    [
+        (PLAIN, 'P(value["n"])', "expected a truth value inside `P`, found '4'"),
+        (PLAIN, 'E(value["s"])', "expected a finite number, found 'x'"),
+        (SAMPLED, 'P(value["n"])', "expected a truth value inside `P`, found '4'"),
+    ],
+)
+def test_what_a_record_holds_is_of_the_figures_kind(program, figure, said):
+    text = f'{program}test "it":\n    expect {figure} > 2\n'
+    (run,) = outcomes(text, TestSettings(methods=False, seconds=2.0))
+    assert said in run.error
+
+
 def test_what_is_to_come_is_known_for_every_state_of_a_program():
     heavy = BITS.replace(
         "        t ~ lm\n", '        t ~ lm\n        factor log(3.0) if t == "1" else log(0.5)\n'
