@@ -377,3 +377,9 @@ def test_a_text_of_a_pattern_that_stands_in_a_long_text_is_one_of_a_list():
     assert not accepts_text(written, json.dumps({"a": "ba c"}))
     for other in ("Ada or Bob", "q", "Bob  ", "Ada and Ada"):
         assert not accepts_text(language, json.dumps({"a": other}))
+
+
+def test_a_length_may_be_written_with_a_point():
+    own = {"type": "string", "minLength": 2.0, "maxLength": 3.0}
+    narrowed = narrowed_schema({"properties": {"a": own}}, [field("in", "xyzzy")])
+    assert narrowed["properties"]["a"]["enum"] == ["xy", "xyz", "yz", "yzz", "zz", "zzy", "zy"]

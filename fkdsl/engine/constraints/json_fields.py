@@ -133,7 +133,8 @@ def _parts(own: Mapping[str, Any], tests: Sequence[Test]) -> list[str] | None:
     whole = text_of_parts(Both(tuple(languages)))
     if whole is None:
         return None
-    languages.append(Length(own.get("minLength", 0), own.get("maxLength", -1)))
+    # JSON schemas may have 2.0 for 2
+    languages.append(Length(int(own.get("minLength", 0)), int(own.get("maxLength", -1))))
     if "pattern" in own:
         with suppress(re.error):
             languages.append(Matches(rf"[\s\S]*(?:{python_pattern(own['pattern'])})[\s\S]*"))
