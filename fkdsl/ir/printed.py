@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fkdsl.base.spans import PRELUDE, Span
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.effects import reads
 from fkdsl.ir.guides import guides, kernel
 from fkdsl.ir.segments import Segment, segments
 
@@ -71,11 +72,27 @@ class _Printer:
         yield "     looking ahead to"
         for guide in guides(draw):
             yield f"       line {guide.span.line}  {guide.words}"
+        if not self.is_of_context(draw):
+            return
         prefix = draw.plan.prefix
         if draw.plan.completion is not None:
             yield f"       {BY_SURROGATE.format('')}"
         elif prefix is not None and prefix.stop is not None:
             yield f"       {BY_SURROGATE.format(' until the loop is over')}"
+
+    def is_of_context(self, draw: ir.Draw) -> bool:
+        """Whether a token comes from one context, as far as is known before the run: surrogates
+        look ahead in no product, power or mixture."""
+        match draw.distribution:
+            case ir.Local(slot=source):
+                return not any(
+                    isinstance(i, ir.Set)
+                    and isinstance(i.value, ir.Builtin)
+                    and i.value.name == ".first_context"
+                    and source in reads(i.value)
+                    for i in self.program.functions[self.home[id(draw)]].body
+                )
+        return False
 
     def place(self, instr: ir.Instr) -> str:
         """Where an instruction stands, as the user sees it: one of a built-in is named by the lines

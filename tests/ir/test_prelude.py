@@ -7,6 +7,7 @@ import pytest
 
 import fkdsl
 from fkdsl.ir import nodes as ir
+from fkdsl.ir.printed import explain
 from fkdsl.language.lower import prelude
 from fkdsl.testing import assert_same_measure
 
@@ -69,3 +70,11 @@ def test_a_text_of_a_combination_is_the_loop_that_draws_it(of):
         assert_same_measure(program.without(), expected)
         drawn = [i for f in program.ir().functions.values() for i in f.body if hasattr(i, "plan")]
         assert any(i.plan is not None and i.plan.completion is not None for i in drawn)
+
+
+@pytest.mark.parametrize("of", ["lm ** 0.5", "lm * fork(lm)"])
+def test_explain_says_that_surrogates_look_ahead_in_texts_of_one_context_alone(of):
+    assert "a surrogate of the model" in explain(fkdsl.parse(GUIDED).ir())
+    combined = explain(fkdsl.parse(GUIDED.replace("text(lm", f"text({of}")).ir())
+    assert "looking ahead to" in combined
+    assert "surrogate" not in combined
