@@ -56,9 +56,11 @@ class DecoderModel(TokenizedModel):
         with torch.inference_mode():
             if self.step is not None and self.step.fits(rows):
                 logits, segments = self.step.forward(rows)
+                is_own = self.step.graphs is None  # else they lie where the next step's will
             else:
                 logits, segments = self.decoder.forward(rows)
-            return forward_results(logits, rows, segments, overwrite=True)
+                is_own = True
+            return forward_results(logits, rows, segments, overwrite=is_own)
 
 
 def step_of(decoder: Decoder) -> DecodeStep | None:

@@ -109,14 +109,15 @@ def test_a_recorded_step_gives_what_the_step_gives(plain_maps):
     expected = rows_of(None, "qwen3", sizes=(9, 5))
     rows = rows_of(lambda c: captured.append(1) or recorded(c), "qwen3", sizes=(9, 5))
     assert 2 <= len(captured) <= 4
-    assert np.array_equal(rows, expected)
+    assert np.abs(rows - expected).max() < 1e-6, np.abs(rows - expected).max()
 
 
 def test_what_is_recorded_is_dropped_when_its_tensors_are_replaced(plain_maps, monkeypatch):
     """The pool grows in the midst of the population, and so do the tables."""
     expected = rows_of(None)
     monkeypatch.setattr("fkdsl.models.kv_pool.MOST_FIRST_SLOTS", 512)
-    assert np.array_equal(rows_of(recorded, first=64, grows=True), expected)
+    rows = rows_of(recorded, first=64, grows=True)
+    assert np.abs(rows - expected).max() < 1e-6, np.abs(rows - expected).max()
     with monkeypatch.context() as patched:  # a planted bug: the pool grows and nothing is dropped
         patched.setattr(KVPool, "generation", property(lambda _: 0, lambda *_: None), raising=False)
         assert differs(expected, recorded, grows=True)

@@ -104,6 +104,8 @@ CALLS = {
     "normal": lambda s: (0.0, 1.0 + len(s)),
     "beta": lambda s: (1.0, 1.0 + len(s)),
     "image": lambda s: ("docs/pictures/texts.png",),
+    "read_rows": lambda s: ("tests/benchmarks/answers/dates.jsonl",),
+    "valid_pattern": lambda s: (f"(a{s[:9]})*",),
     "documents": lambda s: (IndexRef("notes"), f"the harbour {s}", 3),
     "retrieve": lambda s: (IndexRef("notes"), f"the lighthouse {s}", 2, 1.0 + len(s)),
     "relevance": lambda s: ((Document(s, "a.md", 1, float(len(s))),) * 3, 2.0),
