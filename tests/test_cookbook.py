@@ -56,6 +56,7 @@ def words_of(text):
     return re.findall(r"[\w'-]+", text.lower())
 
 
+MAIL = "Dear customer, please pay 120 euros to Meyer & Sons by 3 May 2025."
 KEEPS = {
     "banned.fk": lambda v: not {"very", "really", "nice", "beautiful"} & set(words_of(v)),
     "ending.fk": lambda v: v.endswith(".") and v.count(".") == 1 and "\n" not in v,
@@ -64,7 +65,7 @@ KEEPS = {
     "judge.fk": lambda v: v != "",
     "both.fk": lambda v: v != "",
     "either.fk": lambda v: v != "",
-    "extract.fk": lambda v: v["supplier"] in "Meyer & Sons" and v["amount"] == 120,
+    "extract.fk": lambda v: v["supplier"] in MAIL and v["amount"] in (3, 120),
 }
 """What the answers of a program of the cookbook have, said in Python."""
 
