@@ -114,6 +114,7 @@ def test_every_returned_text_obeys_and_the_weights_sum_to_one(name, model):
     assert result.log_z <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDED)
 def test_guided_programs_end_well_with_sixteen_particles_whatever_the_seed(name, model):
     """The run of the test above has another seed."""
