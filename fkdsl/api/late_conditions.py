@@ -5,8 +5,11 @@ earlier draws. The words are those of FK501, which the compiler says of the othe
 
 from __future__ import annotations
 
+from fkdsl.base.shown import shortened
+from fkdsl.inference.deaths import ending
 from fkdsl.ir import nodes as ir
-from fkdsl.proposals.text_masks import Late, Short
+from fkdsl.proposals.emptied import emptying
+from fkdsl.proposals.text_masks import Late, Short, TextConstraint
 
 HELP = (
     "where most particles die, make what it is made of smaller, or add a condition that guides the "
@@ -22,6 +25,23 @@ def short_facts(short: Short) -> tuple[str, ...]:
         + f" tokens, and the text may have {given:,}"
         + (f": write max_tokens={needed} or more" if needed is not None else "")
         for place, (given, needed) in short.items()
+    )
+
+
+def emptied_facts(text: TextConstraint | None) -> tuple[str, ...]:
+    """The lines that together left no token where the population died, and behind which text; ()
+    where it was one line alone, or the model's own probabilities."""
+    places = () if text is None else emptying(text)
+    if text is None or len(places) < 2:
+        return ()
+    so_far = ending(text.constraint.vocabulary.text(text.ids))
+    where = f"behind {so_far} " if text.ids else ""
+    return (
+        f"{where}these lines together leave no token:",
+        *(
+            f"  line {s.line}: {shortened((s.text.strip().splitlines() or [''])[0])}"
+            for s in places
+        ),
     )
 
 

@@ -30,10 +30,12 @@ def answers(
     environment: Callable[[], Environment],
     queries: Sequence[Query],
     result: Result,
+    certain: Callable[[Query, float, bool], bool] = lambda query, answer, event: False,
 ) -> tuple[dict[str, Estimate], list[Diagnostic], tuple[str, ...]]:
     """(answers by name, mistakes, notes): the answers of the queries, in order, then why others
     have none: mistakes for an expression without a value, notes for the run's deadline and for
-    answers whose error is 0 because no particle differs.
+    answers whose error is 0 because no particle differs. certain: whether the program's conditions
+    make an answer certain, or that of an event, of which nothing is to be said then.
 
     Where exact or beam were ended with bounds on Z, what they found is not the posterior, so the
     answers have no error.
@@ -62,8 +64,13 @@ def answers(
         if q.level is None:
             event = numbers.is_event(q.name)
             estimates[q.name] = result.mean_of(y, event=event)
-            if result.uncertainty.by not in ("exact", "none") and np.ptp(y) == 0.0:
-                notes.append(_same_everywhere(q.name, event, result.ess))
+            if result.uncertainty.by in ("exact", "none") or np.ptp(y) > 0.0:
+                continue
+            if not certain(q, float(y[0]), event):
+                notes.append(_same_everywhere(q.name, event, result))
+                if event:
+                    around = _rule_of_three(float(y[0]), result)
+                    estimates[q.name] = replace(estimates[q.name], interval=around)
         else:
             se = quantile_se(y, weights, q.level, result.uncertainty.mean_se)
             interval = quantile_interval(y, weights, q.level, result.mean_interval)
@@ -71,12 +78,22 @@ def answers(
     return estimates, mistakes, tuple(notes)
 
 
-def _same_everywhere(name: str, event: bool, ess: float) -> str:
-    """What to say of an answer that all particles give. Of n draws that all have an event, or none,
-    its probability may be 3/n away, 19 times in 20 (the rule of three, Hanley and
-    Lippman-Hand 1983)."""
-    away = f"the truth may be {min(1.0, 3.0 / ess):.2g} away" if event else "no error is known"
-    return f"`{name}` is the same for all particles, which are worth {ess:.1f} draws: {away}"
+def _same_everywhere(name: str, event: bool, result: Result) -> str:
+    """What to say of an answer that all particles give."""
+    if result.sole:
+        return f"`{name}` is known of one surviving {result.sole} alone, and may be otherwise"
+    worth = f"`{name}` is the same for all particles, which are worth {result.ess:.1f} draws"
+    low, high = _rule_of_three(1.0, result)
+    return f"{worth}: " + (
+        f"the truth may be {high - low:.2g} away" if event else "no error is known"
+    )
+
+
+def _rule_of_three(answer: float, result: Result) -> tuple[float, float]:
+    """Where the probability of an event lies, 19 times in 20, of which n draws all say the same: at
+    most 3/n away (the rule of three, Hanley and Lippman-Hand 1983)."""
+    away = 1.0 if result.sole else min(1.0, 3.0 / result.ess)
+    return (1.0 - away, 1.0) if answer == 1.0 else (0.0, away)
 
 
 class NumbersOf:

@@ -4,16 +4,17 @@ the queries are answered."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
 from fkdsl.api.blame import BlameRecorder
+from fkdsl.api.certain_answers import is_certain
 from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.late_conditions import late_notes, short_facts
+from fkdsl.api.late_conditions import emptied_facts, late_notes, short_facts
 from fkdsl.api.lookahead import (
     LookaheadDecision,
     LookaheadFacts,
@@ -39,6 +40,7 @@ from fkdsl.machine.state import ProgramState
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.steering.feynman_kac import SteeringModel
 
+LOOSEN = "loosen one of these lines; or, if some text satisfies them all, use more particles"
 ALONE = "one island is computed by one worker, whatever the cluster has: --islands 64"
 
 
@@ -66,6 +68,10 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
                 result = _run_method(request, model, record, recorder, observer, place)
             except PopulationDied as died:
                 short = model.proposals.short
+                with suppress(DeadlinePassed), until(request.deadline):
+                    together = emptied_facts(model.proposals.emptied)
+                    died.facts += together
+                    died.help = LOOSEN if together else died.help
                 died.facts += short_facts(short) + late_notes(model.proposals.late, program.ir())
                 died.short = frozenset(short)
                 raise
@@ -73,7 +79,11 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
             result = recorder.of_result(result)
         with until(request.deadline):
             answered, mistakes, late = answers(
-                program.checked, program.environment, request.queries, result
+                program.checked,
+                program.environment,
+                request.queries,
+                result,
+                lambda query, answer, event: is_certain(program, query, answer, event=event),
             )
         drafts, lookahead = place.facts()
         counts, notes = draft_report(drafts)

@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 
 LONGEST_QUOTE = 120
+LEAST_SHOWN = 0.00005
+"""The least probability that four decimals show."""
 _CONTROLS = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # the C0 and C1 controls, but for tab and newline
@@ -38,6 +40,20 @@ def shortened(text: str) -> str:
     """At most LONGEST_QUOTE characters of a line of a program: a condition with a schema in it may
     have thousands."""
     return text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 3] + "..."
+
+
+def probability_text(p: float | None) -> str:
+    """A probability in seven characters that say neither 0 nor 1 of what is neither; `unknown` for
+    None.
+
+    >>> [probability_text(p) for p in (0.25, 1.0, 0.99997, 0.00003, 0.0, None)]
+    [' 0.2500', ' 1.0000', '>0.9999', '<0.0001', ' 0.0000', 'unknown']
+    """
+    if p is None:
+        return "unknown"
+    if 0.0 < p < LEAST_SHOWN:
+        return "<0.0001"
+    return ">0.9999" if LEAST_SHOWN > 1.0 - p > 1e-9 else f"{p:7.4f}"
 
 
 def escaped_json(text: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from fkdsl.base.shown import shown
 from fkdsl.cli.output import json_text, say, tell
-from fkdsl.cli.report import document_lines, line_of, log_z_text, query_lines
+from fkdsl.cli.report import document_lines, json_answer, line_of, log_z_text, query_lines
 from fkdsl.inference.result import Answer, Result
 from fkdsl.values.values import plain
 
@@ -32,11 +32,14 @@ def print_answers(result: Result, format: str, samples: int) -> None:
     samples: how many draws; 0 for the answers."""
     answers: Sequence[Answer] | None = None if samples else result.posterior
     values = result.samples(samples) if answers is None else [a.value for a in answers]
+    figured = [
+        (v, {} if answers is None else _figures(answers[i], result)) for i, v in enumerate(values)
+    ]
     match format:
         case "jsonl":
-            lines = [json_text(_row(v, i, answers)) for i, v in enumerate(values)]
+            lines = [json_text({"value": plain(v), **f}) for v, f in figured]
         case "csv":
-            lines = [_csv(values, answers)] if values else []
+            lines = [csv_table(figured)] if values else []
         case _:
             lines = [line_of(v) for v in values]
     say("".join(f"{line}\n" for line in lines), end="", flush=True)
@@ -47,31 +50,28 @@ def print_answers(result: Result, format: str, samples: int) -> None:
     tell("\n".join([*queries, log_z_text(result), *(f"note: {note}" for note in result.notes)]))
 
 
-def _row(value: Any, i: int, answers: Sequence[Answer] | None) -> dict[str, Any]:
-    return {"value": plain(value)} | ({} if answers is None else _figures(answers[i]))
+def _figures(answer: Answer, result: Result) -> dict[str, Any]:
+    figures = json_answer(answer, result.is_known(answer))
+    del figures["value"]
+    return figures
 
 
-def _figures(answer: Answer) -> dict[str, float]:
-    between = {} if answer.low is None else {"low": answer.low, "high": answer.high}
-    return {"probability": answer.probability, **between}  # type: ignore[dict-item]
-
-
-def _csv(values: Sequence[Any], answers: Sequence[Answer] | None) -> str:
-    """A table with a line of names. A text stands as it is; a list, or a field of a record that is
-    no text, number or truth value, as JSON."""
+def csv_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> str:
+    """A table with a line of names, of values and the figures of each. A text stands as it is; a
+    list, or a field of a record that is no text, number or truth value, as JSON."""
     fields: dict[str, None] = {}
+    values = [v for v, _ in rows]
     records = all(isinstance(v, Mapping) for v in values)
     for v in values if records else ():
         fields.update(dict.fromkeys(v))
-    figures = [{} if answers is None else _figures(answers[i]) for i in range(len(values))]
-    named = list(dict.fromkeys(name for row in figures for name in row))
+    named = list(dict.fromkeys(name for _, figures in rows for name in figures))
     names = [*(fields if records else ["value"]), *named]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(map(shown, names))
-    for v, row in zip(values, figures, strict=True):
+    for v, figures in rows:
         cells = [_cell(v[f]) if f in v else "" for f in fields] if records else [_cell(v)]
-        writer.writerow([*cells, *(row.get(name, "") for name in named)])
+        writer.writerow([*cells, *(figures.get(name, "") for name in named)])
     return out.getvalue().removesuffix("\n")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
 from fkdsl.base.errors import CallError
-from fkdsl.base.shown import one_line, shown
+from fkdsl.base.shown import one_line, probability_text, shown
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
@@ -73,14 +73,19 @@ def replay_text(
         answers = tuple(Answer(from_plain(a["value"]), a["probability"]) for a in posterior)
         return [
             *lines,
-            *(table(answers, top) if answers else [f"no particles: {_why_none(replay)}"]),
+            *(
+                table(answers, top, replay.result.get("sole", ""))
+                if answers
+                else [f"no particles: {_why_none(replay)}"]
+            ),
         ]
     islands = len(replay.steps_by_island) > 1
     lines.append(f"{'island  ' if islands else ''}particle   weight  log weight  value")
     for m in members[:top]:
         name = f"{m.island:>6}  {m.index:>8}" if islands else f"{m.index:>8}"
         lines.append(
-            f"{name}  {m.weight:7.4f}  {_nats(m.log_weight):>10}  {_standing(replay, m.state)}"
+            f"{name}  {probability_text(m.weight)}  {_nats(m.log_weight):>10}  "
+            f"{_standing(replay, m.state)}"
         )
     if len(members) > top:
         lines.append(f"({len(members) - top} more: --top {len(members)})")

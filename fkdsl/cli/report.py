@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.errors import PopulationDied
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import LEAST_SHOWN, probability_text, shown
 from fkdsl.cli.blame import blame_json
 from fkdsl.inference.methods import check_method
 from fkdsl.inference.result import Answer, Estimate, Evidence, Result
@@ -31,7 +31,7 @@ def result_text(
     if filtering:
         for t, answers in enumerate(result.filtering):
             lines += [f"P_{t}", *table(answers, top), ""]
-    lines += [*table(result.posterior, top, _rests_on(result)), ""]
+    lines += [*table(result.posterior, top, result.sole), ""]
     if result.queries:
         lines += [*query_lines(result.queries), ""]
     if documents := document_lines(result.evidence(), top):
@@ -84,13 +84,6 @@ def _by(result: Result) -> str:
     return f"{by}; 95% in {_nats(low)} to {_nats(high)}"
 
 
-def _rests_on(result: Result) -> str:
-    """The remark on a value that has the whole posterior only because one ancestor is left."""
-    if not result.sole or not result.posterior or result.posterior[0].probability < 0.99995:
-        return ""
-    return f"(this rests on one surviving {result.sole})"
-
-
 def _bounds(result: Result, low: float, high: float) -> str:
     """The bounds on log Z, and how much of Z was found."""
     if high == math.inf:
@@ -123,9 +116,9 @@ def settings_text(options: Mapping[str, Any]) -> str:
     )
 
 
-def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str]:
+def table(answers: tuple[Answer, ...], top: int, sole: str = "") -> list[str]:
     """A line for each value: its probability, a bar, and the value, whose further lines are
-    indented. top: rows at most. rests_on: a remark on the first value."""
+    indented. top: rows at most. sole: see Result; then a probability of 1 is not known."""
     if not answers:
         return ["(nothing)"]
     highest = answers[0].probability
@@ -135,15 +128,19 @@ def table(answers: tuple[Answer, ...], top: int, rests_on: str = "") -> list[str
     )
     for a in answers[:top]:
         first, *more = (shown(show(a.value)).splitlines() or [""]) if a.value != "" else ['""']
+        unknown = bool(sole) and a.probability >= 1.0 - LEAST_SHOWN
         bar = "█" * max(1, round(BAR * a.probability / highest))
+        bar = "" if unknown or a.probability < LEAST_SHOWN else bar
         between = f"  {a.low:.4f} to {a.high:.4f}" if bounded else ""
-        remark = f"   {rests_on}" if rests_on and not lines else ""
-        lines.append(f"{a.probability:7.4f}{between}  {bar:<{BAR}}  {first}{remark}")
+        remark = f"   (this rests on one surviving {sole})" if unknown else ""
+        figure = probability_text(None if unknown else a.probability)
+        lines.append(f"{figure}{between}  {bar:<{BAR}}  {first}{remark}")
         lines += [" " * (BAR + 11 + len(between)) + line for line in more]
     if len(answers) > top:
         rest = math.fsum(a.probability for a in answers[top:])
         gap = " " * (18 if bounded else 0)
-        lines.append(f"{rest:7.4f}{gap}  {'':<{BAR}}  ({len(answers) - top} more values)")
+        more_values = f"({len(answers) - top} more values)"
+        lines.append(f"{probability_text(rest)}{gap}  {'':<{BAR}}  {more_values}")
     return lines
 
 
@@ -172,7 +169,9 @@ def document_lines(evidence: Sequence[Evidence], top: int) -> list[str]:
     for e, place, error in zip(evidence, places, errors, strict=False):
         text = shown(" ".join(e.value["text"][:1000].split()))
         text = text if len(text) <= BEGINNING else text[:BEGINNING].rstrip() + "..."
-        lines.append(f"{e.probability:7.4f}{error:<{gap}}  {shown(place):<{width}}  {text}")
+        lines.append(
+            f"{probability_text(e.probability)}{error:<{gap}}  {shown(place):<{width}}  {text}"
+        )
     if len(evidence) > top:
         lines.append(f"{'':7}{'':<{gap}}  ({len(evidence) - top} more documents)")
     return lines
@@ -183,17 +182,16 @@ def document_json(e: Evidence) -> dict[str, Any]:
 
 
 def _estimate(q: Estimate) -> str:
-    """A query's mean, error and interval; an error that is mere rounding is left out, and the
-    interval with it."""
-    if q.se is None or q.se <= 1e-9 * abs(q.mean):
-        return f"{q.mean:.4g}"
+    """A query's mean, error and interval; what is mere rounding of them is left out."""
     interval = ""
     if q.interval is not None:
         low, high = q.interval
-        interval = f" (95% in {low:.4g} to {high:.4g})"
+        if high - low > 1e-9 * abs(q.mean):
+            interval = f" (95% in {low:.4g} to {high:.4g})"
         if high - low == math.inf:
             interval = " (95%: the islands differ too much to say)"
-    return f"{q.mean:.4g} ± {q.se:.2g}{interval}"
+    known = q.se is None or q.se <= 1e-9 * abs(q.mean)
+    return f"{q.mean:.4g}" + ("" if known else f" ± {q.se:.2g}") + interval
 
 
 def _small(log_z: float) -> str:
@@ -218,7 +216,8 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "log_z_se_by": result.uncertainty.by,
         "log_z_bounds": _json_bounds(result.log_z_bounds),
         "log_z_interval": _json_bounds(result.log_z_interval),
-        "posterior": [_json_answer(a) for a in result.posterior],
+        "posterior": [json_answer(a, result.is_known(a)) for a in result.posterior],
+        "sole": result.sole,
         "particles": [
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight}
             for p in result.particles
@@ -256,9 +255,10 @@ def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | Non
     return None if bounds is None else [b if math.isfinite(b) else None for b in bounds]
 
 
-def _json_answer(a: Answer) -> dict[str, Any]:
+def json_answer(a: Answer, known: bool) -> dict[str, Any]:
+    """An answer as JSON has it; null for a probability that is not known."""
     between = {} if a.low is None else {"low": a.low, "high": a.high}
-    return {"value": plain(a.value), "probability": a.probability, **between}
+    return {"value": plain(a.value), "probability": a.probability if known else None, **between}
 
 
 def died_json(program: str, died: PopulationDied) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import probability_text, shown
 from fkdsl.inference.unfinished import Unfinished
 from fkdsl.values.values import plain
 
@@ -26,7 +26,9 @@ def unfinished_text(unfinished: Unfinished, top: int) -> str:
     lines = [f"unfinished: {unfinished.why}", NO_ANSWER, ""]
     for p in unfinished.particles[:top]:
         first, *more = p.text.splitlines() or ['""']
-        lines.append(f"{p.weight:7.4f}  {'returned' if p.finished else 'running ':8}  {first}")
+        lines.append(
+            f"{probability_text(p.weight)}  {'returned' if p.finished else 'running ':8}  {first}"
+        )
         lines += [" " * 19 + line for line in more]
     rest = unfinished.alive - min(top, len(unfinished.particles))
     if rest > 0:

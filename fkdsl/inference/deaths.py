@@ -88,7 +88,7 @@ def likeliest(texts: Iterable[Death], most: int) -> list[Death]:
     return list(distinct.values())[:most]
 
 
-def _tail(text: str) -> str:
+def ending(text: str) -> str:
     """The end of a text, in quotes, with escapes for control characters."""
     return ("..." if len(text) > TEXT_LENGTH else "") + shown(
         json.dumps(text[-TEXT_LENGTH:], ensure_ascii=False)
@@ -112,7 +112,7 @@ def population_died(
         facts.append(f"step {t}: {n} died at {shortened(place)}")
     texts = likeliest(texts, SHOWN_TEXTS)
     for death in texts:
-        facts.append(f"at step {death.t} died {_tail(death.text)}")
+        facts.append(f"at step {death.t} died {ending(death.text)}")
     details = {
         "step": when,
         "deaths": [{"step": t, "place": place, "count": n} for t, place, n in counts],

@@ -14,7 +14,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.logspace import Floats, effective_sample_size
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.random import KeyedRng
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import LEAST_SHOWN, probability_text, shown
 from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Islands, Uncertainty, Unknown
@@ -86,8 +86,9 @@ class Result:
     what each line did, in a run that asks for it. drafts: where tokens were drafted, counts of
     rounds (blocks verified), tokens drawn, tokens that had a draft, and tokens that were the
     draft's. log_z_interval: of islands, an interval that should cover log Z 19 times in 20. sole:
-    "ancestor" or "particle" where the whole population comes from a single one, else "". shown:
-    values at most in its table, as `str` and notebooks have it.
+    "ancestor" or "particle" where the whole population comes from a single one, else "": then a
+    single answer's probability of 1 is not known (`is_known`). shown: values at most in its table,
+    as `str` and notebooks have it.
     """
 
     program: str
@@ -114,6 +115,13 @@ class Result:
     log_z_interval: tuple[float, float] | None = None
     sole: str = ""
     shown: int = field(default=SHOWN, compare=False, repr=False)
+
+    def is_known(self, answer: Answer) -> bool:
+        """Whether the answer's probability says more than that a single draw gave it."""
+        return not self.sole or answer.probability < 1.0 - LEAST_SHOWN
+
+    def _figure(self, answer: Answer) -> float | None:
+        return answer.probability if self.is_known(answer) else None
 
     def probability(self, value: Any) -> float:
         """The posterior probability of a return value; 1, 1.0 and true are different values.
@@ -149,10 +157,10 @@ class Result:
     def __str__(self) -> str:
         """The posterior as a table of at most `shown` values, then log Z."""
         top = self.posterior[: self.shown]
-        lines = [f"{a.probability:7.4f}  {_written(a.value)}" for a in top]
+        lines = [f"{probability_text(self._figure(a))}  {_written(a.value)}" for a in top]
         if more := self.posterior[self.shown :]:
             rest = math.fsum(a.probability for a in more)
-            lines.append(f"{rest:7.4f}  ({len(more)} more values)")
+            lines.append(f"{probability_text(rest)}  ({len(more)} more values)")
         error = "" if not self.log_z_se else f" ± {self.log_z_se:.2g} ({self.uncertainty.by})"
         if self.log_z_bounds is not None:
             lines.append(
@@ -168,7 +176,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The posterior as a notebook shows it."""
-        rows = [(a.probability, _written(a.value)) for a in self.posterior[: self.shown]]
+        rows = [(self._figure(a), _written(a.value)) for a in self.posterior[: self.shown]]
         return html_table(rows, str(self).splitlines()[len(rows) :])
 
     def to_pandas(self, *, particles: bool = False) -> Any:

@@ -306,7 +306,7 @@ class _Run(Generic[S]):
             log_z_interval=uncertainty.log_z_interval()
             if isinstance(uncertainty, Islands)
             else None,
-            sole=sole if len(log_weights) > 1 else "",
+            sole=sole or ("particle" if method.draws and len(values) == 1 else ""),
             posterior=merged_answers((v.value, v.weight) for v in values),
             particles=tuple(values),
             ess=final_ess(values),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkdsl.base.errors import CallError
-from fkdsl.base.shown import one_line
+from fkdsl.base.shown import one_line, probability_text
 
 PANDAS = 'pip install pandas, or pip install "fkdsl[frames]"'
 ARVIZ = 'pip install arviz-base, or pip install "fkdsl[frames]"'
@@ -70,13 +70,14 @@ def data_tree(values: Sequence[Any], facts: Mapping[str, Any]) -> Any:
     return tree
 
 
-def html_table(rows: Sequence[tuple[float, str]], lines: Sequence[str]) -> str:
-    """A table of probabilities and texts, with bars, and lines of text below it, as HTML that holds
-    nothing but them: all text is escaped."""
-    top = max((p for p, _ in rows), default=0.0) or 1.0
+def html_table(rows: Sequence[tuple[float | None, str]], lines: Sequence[str]) -> str:
+    """A table of probabilities, None for one that is not known, and texts, with bars, and lines of
+    text below it, as HTML that holds nothing but them: all text is escaped."""
+    top = max((p or 0.0 for p, _ in rows), default=0.0) or 1.0
     cells = "".join(
-        f'<tr><td style="text-align:right">{p:.4f}</td><td><div style="background:#4c78a8;'
-        f'height:0.8em;width:{BAR * p / top:.0f}px"></div></td>'
+        f'<tr><td style="text-align:right">{html.escape(probability_text(p).strip())}</td>'
+        f'<td><div style="background:#4c78a8;height:0.8em;width:{BAR * (p or 0.0) / top:.0f}px">'
+        f"</div></td>"
         f'<td style="text-align:left;white-space:pre-wrap">{_escaped(text)}</td></tr>'
         for p, text in rows
     )

@@ -28,6 +28,7 @@ from fkdsl.machine.particle import Compute, RunningParticle
 from fkdsl.machine.proposal_plan import ProposalPlan
 from fkdsl.machine.scoring import is_finished
 from fkdsl.proposals.drafting import DraftedRow, DraftOf, draft_of, drafted_row
+from fkdsl.proposals.emptied import note_emptied
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.outcomes import (
     FEW,
@@ -205,6 +206,7 @@ class OpenDraw:
         whole = self.constraint.mask() if self.constraint is not None else None
         if self.constraint is not None and whole is not None and not whole.any():
             self.constraint.note_short(self.settings.short, plan.blame)
+            note_emptied(self.settings, self.constraint, plan, particle.frames[-1])
         so_far = prefix_mask(particle, self.op, d)
         text = so_far if whole is None else whole if so_far is None else whole & so_far
         decided = so_far is not None and plan.prefix is not None and plan.prefix.sufficient

@@ -11,7 +11,7 @@ from fkdsl.base.spans import Span
 from fkdsl.machine.clock import Clock
 from fkdsl.proposals.completion import CompletionLookahead
 from fkdsl.proposals.drafting import Drafting
-from fkdsl.proposals.text_masks import Late, Short
+from fkdsl.proposals.text_masks import Late, Short, TextConstraint
 
 ENUMERATED = 32
 """Outcomes of positive probability up to which each is asked, so that A is exact."""
@@ -37,7 +37,8 @@ class ProposalSettings:
     lookahead: how draws of constrained texts look ahead to the text's end by a surrogate, None for
     not at all; it does not go with drafting. clock: of a run that asks for blame. alternatives: how
     many of each draw's likeliest outcomes the state tells of, 0 for none. late: which conditions
-    turned out to guide nothing; short: for which of them a text may have too few tokens.
+    turned out to guide nothing; short: for which of them a text may have too few tokens;
+    emptied: where the masks of a text first left no token (emptied.py).
     """
 
     enumerated: int = ENUMERATED
@@ -53,6 +54,7 @@ class ProposalSettings:
     alternatives: int = 0
     short: Short = field(default_factory=dict, compare=False)
     late: Late = field(default_factory=dict, compare=False)
+    emptied: TextConstraint | None = field(default=None, compare=False)
 
     @property
     def blames(self) -> bool:

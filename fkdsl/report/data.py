@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fkdsl.api.trace.replay import Replay, outcome
-from fkdsl.base.shown import shown
+from fkdsl.base.shown import LEAST_SHOWN, shown
 from fkdsl.base.spans import Source
 from fkdsl.inference.assess.blame import Account
 from fkdsl.inference.interface import Charge, Step
@@ -102,7 +102,15 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
     posterior = result.get("posterior") or []
     return {
         **{key: result[key] for key in kept if key in result},
-        "posterior": [{**a, "value": _value_text(a["value"])} for a in posterior[:MOST_ANSWERS]],
+        "posterior": [
+            {
+                **a,
+                "value": _value_text(a["value"]),
+                "probability": _known(a["probability"], result.get("sole", "")),
+            }
+            for a in posterior[:MOST_ANSWERS]
+        ],
+        "sole": result.get("sole", ""),
         "answers": len(posterior),
         "documents": [
             {
@@ -114,6 +122,12 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
             for d in (result.get("documents") or [])[:MOST_ANSWERS]
         ],
     }
+
+
+def _known(probability: float | None, sole: str) -> float | None:
+    """None for a probability that only says that all particles come from one."""
+    unknown = probability is None or (sole and probability >= 1.0 - LEAST_SHOWN)
+    return None if unknown else probability
 
 
 def _value_text(value: Any) -> str:

@@ -28,6 +28,11 @@ def figure(data: Mapping[str, Any], name: str, island: int = 0) -> Spec:
                 + ("every particle died" if data["finished"] else "its run has not ended"),
                 "look at --figure genealogy" if data["finished"] else "go on with --resume",
             )
+        if sole := all(a["probability"] is None for a in answers) and data["result"]["sole"]:
+            raise CallError(
+                f"the run has one answer, of one surviving {sole}: no probability is known",
+                "run it with more particles, or with --islands 8",
+            )
         return with_data(posterior_chart(), {"answers": answers})
     chosen = [one for one in data["islands"] if one["island"] == island]
     if not chosen:

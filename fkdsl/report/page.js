@@ -6,6 +6,9 @@
   const number = (x, digits = 4) => (x === null || x === undefined ? "" : x.toFixed(digits));
   const share = (p) => (p >= 0.0995 ? p.toFixed(2) : p >= 0.0005 ? p.toFixed(3) : p === 0 ? "0" : "<0.001");
   const precise = (p) => (p >= 0.0005 ? p.toFixed(4) : p === 0 ? "0" : p.toExponential(1));
+  // What is neither 0 nor 1 is not shown as one of them; null is not known.
+  const probability = (p) =>
+    p === null ? "unknown" : p > 0 && p < 5e-5 ? "<0.0001" : p < 1 - 1e-9 && p > 1 - 5e-5 ? ">0.9999" : p.toFixed(4);
   const quoted = (text) => JSON.stringify(text);
   const nats = (x) => (x === null ? "-inf" : Math.abs(x) < 5e-5 ? "0.0000" : (x >= 0 ? "+" : "") + x.toFixed(4));
 
@@ -65,8 +68,10 @@
     const rows = run.result.posterior.map((a) => {
       const p = a.probability;
       const bounds = "low" in a && a.high - a.low > 1e-9 ? ` [${number(a.low)}, ${number(a.high)}]` : "";
-      const meter = element("meter", { min: 0, max: 1, value: p, "aria-label": `probability ${number(p)}` });
-      return [figure(number(p) + bounds), element("td", {}, meter), value(a.value)];
+      const meter = p === null
+        ? `this rests on one surviving ${run.result.sole}`
+        : element("meter", { min: 0, max: 1, value: p, "aria-label": `probability ${probability(p)}` });
+      return [figure(probability(p) + bounds), element("td", {}, meter), value(a.value)];
     });
     if (rows.length) at("answers").append(element("div", { class: "tall", tabindex: 0 }, table(["probability", "", "value"], rows)));
     else at("answers").append(element("p", {}, run.finished ? "The run has no answer: every particle died." : "The run has not ended."));
@@ -86,7 +91,7 @@
     if (documents.length) {
       at("documents").append(element("h3", {}, "Documents that the answers rest on"), table(
         ["probability", "standard error", "document", "text"],
-        documents.map((d) => [figure(number(d.probability)), figure(number(d.se)), value(d.place), value(d.text)]),
+        documents.map((d) => [figure(probability(d.probability)), figure(number(d.se)), value(d.place), value(d.text)]),
       ));
     }
   }

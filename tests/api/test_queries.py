@@ -68,6 +68,22 @@ def test_an_answer_that_all_particles_give_is_not_certain():
         assert not any("same for all" in n for n in result.notes)
 
 
+def test_an_answer_that_a_condition_makes_certain_is_not_doubted():
+    start = BITS.split("def ones")[0] + "program p(n: int = 2) -> str:\n" + '    lm = prompt("")\n'
+    text = start + '    s ~ text(lm, max_tokens=n)\n    condition contains(s, "1")\n    return s\n'
+    queries = {"one": 'contains(value, "1")', "none": 'value == "00"', "two": "len(value) < 3"}
+    result = fkdsl.parse(text).run("importance", particles=8, seed=1, queries=queries)
+    assert [n.split("`")[1] for n in result.notes if "same for all" in n] == ["two"]
+    assert result.queries["one"].interval is None
+    assert result.queries["two"].interval == pytest.approx((1.0 - 3.0 / result.ess, 1.0))
+    branch = "    s = str(n)\n    if b:\n        s ~ text(lm, max_tokens=2)\n"
+    text = start + "    b ~ bernoulli(0.999)\n" + branch + '        condition contains(s, "1")\n'
+    result = fkdsl.parse(text + "    return s\n").run(
+        "importance", particles=8, seed=1, queries={"one": 'contains(value, "1")'}
+    )
+    assert any("same for all" in n for n in result.notes)
+
+
 def test_the_probability_of_a_field_that_is_no_event_is_refused():
     program = fkdsl.parse('program p() -> record:\n    return {"n": 4}\n')
     assert program.exact(queries={"c": "P(value.n > 2)"}).queries["c"].mean == 1.0

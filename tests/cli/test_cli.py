@@ -59,7 +59,7 @@ def test_json_has_the_fields_of_the_docs(capsys):
     assert set(found) == {
         "program", "method", "log_z", "log_z_se", "log_z_se_by", "log_z_bounds", "log_z_interval",
         "posterior", "particles", "queries", "ess", "steps", "seconds", "model_calls",
-        "forwarded_tokens", "seed", "islands", "states", "notes", "filtering", "finished",
+        "forwarded_tokens", "seed", "islands", "states", "notes", "filtering", "finished", "sole",
     }  # fmt: skip
     assert abs(sum(a["probability"] for a in found["posterior"]) - 1) <= 1e-12
     assert len(found["filtering"]) == 3

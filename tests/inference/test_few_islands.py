@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fkdsl.api import parse
-from fkdsl.cli.report import result_json, result_text
+from fkdsl.cli.report import result_json, result_text, table
 from fkdsl.inference.assess.quantiles import quantile_interval
 from fkdsl.inference.assess.uncertainty import Islands, t_quantile
+from fkdsl.inference.result import Answer
 
 RUNS = 400
 SKEWED = {
@@ -148,7 +149,29 @@ def test_a_posterior_of_one_surviving_ancestor_says_so_on_its_line():
     )
     first = result_text(result, {"particles": 16}).splitlines()[0]
     assert "(this rests on one surviving ancestor)" in first
+    assert first.startswith("unknown ")
+    assert "█" not in first
+    assert str(result).startswith("unknown ")
+    assert '<td style="text-align:right">unknown</td>' in result._repr_html_()
+    assert result_json(result)["posterior"][0]["probability"] is None
+    assert result_json(result)["sole"] == "ancestor"
     assert "the percentages are those of about as many independent draws" in result.notes[0]
+
+
+def test_what_four_decimals_cannot_show_is_no_0_and_no_1():
+    answers = (Answer("a", 0.99997), Answer("b", 0.00002), Answer("c", 0.00001))
+    assert table(answers, 2) == [
+        ">0.9999  ██████████  a",
+        "<0.0001              b",
+        "<0.0001              (1 more values)",
+    ]
+    assert table((Answer("a", 1.0 - 1e-13),), 1) == [" 1.0000  ██████████  a"]
+
+
+def test_a_single_particle_knows_no_probability():
+    result = ALL_ALIKE.run(method="importance", particles=1, seed=1)
+    assert result_json(result)["posterior"] == [{"value": 1, "probability": None}]
+    assert ALL_ALIKE.exact().sole == ""
 
 
 def test_a_certain_answer_is_not_doubted():

@@ -129,6 +129,7 @@ def result_summary(result: Result) -> dict[str, Any]:
             "posterior": [
                 {"value": plain(a.value), "probability": a.probability} for a in result.posterior
             ],
+            "sole": result.sole,
             "ess": result.ess,
             "steps": result.steps,
             "seconds": result.seconds,

@@ -117,15 +117,15 @@ def verify_end(data: Mapping[str, Any]) -> None:
         return _require(is_text(data["died"]), "its `died` is no text")
     result = data.get("result")
     numbers = ["log_z", "log_z_se", "ess", "steps", "seconds", "model_calls", "forwarded_tokens"]
-    _require(isinstance(result, dict), "it is neither a step nor a result")
-    assert isinstance(result, dict)
+    if not isinstance(result, dict):
+        raise ValueError("it is neither a step nor a result")
     _require(
         all(key in result and (result[key] is None or is_number(result[key])) for key in numbers),
         "its result lacks a number",
     )
     _require(is_whole(result["steps"], 0, MOST_STEPS), "its result has no number of steps")
-    bounds = result.get("log_z_bounds")
-    _require(bounds is None or _is_bounds(bounds), "its bounds are none")
+    _require(result.get("sole", "") in ("", "ancestor", "particle"), "its `sole` is none")
+    _require(_is_bounds(result.get("log_z_bounds")), "its bounds are none")
     _require(is_list(result.get("notes"), is_text), "its notes are no texts")
     _require(is_list(result.get("documents", []), _is_evidence), "its documents are none")
     answers = result.get("posterior")
@@ -147,7 +147,7 @@ def _is_evidence(v: Any) -> bool:
 
 
 def _is_bounds(v: Any) -> bool:
-    return is_list(v, lambda b: b is None or is_number(b)) and len(v) == 2
+    return v is None or (is_list(v, lambda b: b is None or is_number(b)) and len(v) == 2)
 
 
 def _is_answer(v: Any) -> bool:
