@@ -33,8 +33,10 @@ if TYPE_CHECKING:
         PopulationDied,
         ProgramError,
     )
+    from fkdsl.inference.interface import FeynmanKac, Step
     from fkdsl.inference.result import Result
     from fkdsl.inference.unfinished import Unfinished
+    from fkdsl.models.registry import load_model
 
 _HOMES = {
     **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
@@ -54,14 +56,18 @@ _HOMES = {
         "fkdsl.base.errors",
     ),
     "Deadline": "fkdsl.base.deadline",
+    "FeynmanKac": "fkdsl.inference.interface",
     "Result": "fkdsl.inference.result",
+    "Step": "fkdsl.inference.interface",
     "Unfinished": "fkdsl.inference.unfinished",
+    "load_model": "fkdsl.models.registry",
 }
 __all__ = [
     "BudgetEnded",
     "CallError",
     "Comparison",
     "Deadline",
+    "FeynmanKac",
     "FkdslError",
     "InferenceFailed",
     "InternalError",
@@ -71,10 +77,12 @@ __all__ = [
     "Program",
     "ProgramError",
     "Result",
+    "Step",
     "Unfinished",
     "__version__",
     "compare",
     "load",
+    "load_model",
     "parse",
     "run",
 ]

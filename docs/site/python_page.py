@@ -24,8 +24,9 @@ program is in [the language](language.md#from-python), notebooks are in the
 [tutorial](tutorial.ipynb). Log weights and log Z are in nats. The page is made of the code's own
 docstrings, by `python docs/site/python_page.py`."""
 GROUPS = {
-    "Programs and runs": ("load", "parse", "Program", "run", "compare"),
+    "Programs and runs": ("load", "parse", "Program", "load_model", "run", "compare"),
     "Answers": ("Result", "Comparison", "Unfinished"),
+    "Models in Python, and the steps of a run": ("FeynmanKac", "Step"),
     "Bounds": ("Deadline",),
     "Errors": (
         "FkdslError",

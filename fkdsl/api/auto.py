@@ -287,9 +287,9 @@ class Pilot:
     def _out_of_time(self, ended: BudgetEnded) -> None:
         """Raises what ends the pilot, where not only one candidate has taken too long."""
         if self.base.deadline.passed:
-            raise BudgetEnded(
-                f"time ran out {self.base.deadline.why}, in the pilot", "raise --timeout"
-            ) from ended
+            deadline = self.base.deadline
+            why = f"time ran out {deadline.why}, in the pilot"
+            raise BudgetEnded(why, deadline.help) from ended
         if self.aim.seconds is None or not any(i.log_Z for i in self.tried.values()):
             if self.aim.seconds is None or self._seconds_left() > 0.0:
                 raise ended
@@ -350,7 +350,8 @@ def chosen_run(base: RunRequest, watch: Callable[[str], None] = lambda title: No
         with until(base.deadline):
             choice = Pilot(base, watch).choice()
     except DeadlinePassed as passed:
-        raise BudgetEnded(f"time ran out {passed}, in the pilot", "raise --timeout") from None
+        why = f"time ran out {passed}, in the pilot"
+        raise BudgetEnded(why, base.deadline.help) from None
     left = base.deadline.left
     deadline = Deadline(left if math.isfinite(left) else None)
     return replace(choice, request=replace(choice.request, deadline=deadline))

@@ -12,6 +12,7 @@ from typing import Any
 
 from fkdsl.base.errors import CallError
 from fkdsl.base.folders import Folder
+from fkdsl.base.locks import taking_turns
 from fkdsl.engine.byte_beam import LostMass
 from fkdsl.engine.byte_view import VIEW_BEAM, ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer
@@ -108,7 +109,10 @@ class Engines(Mapping[str, CachedTransformer]):
     def __getitem__(self, name: str) -> CachedTransformer:
         engine = self._engines.get(name)
         if engine is None:
-            engine = self._engines[name] = self._make(name)
+            with taking_turns(self):
+                engine = self._engines.get(name)
+                if engine is None:
+                    engine = self._engines[name] = self._make(name)
         return engine
 
     def __iter__(self) -> Iterator[str]:
@@ -150,6 +154,7 @@ class Engines(Mapping[str, CachedTransformer]):
         if isinstance(self.override, CachedTransformer):
             self._of(self.override, self.folder)
         other = copy(self)
+        vars(other).pop("_turn", None)  # its engines are its own
         if make is not None or cache_memory is not None:
             other.make = make or self.make
             other.cache_memory = cache_memory or self.cache_memory
@@ -173,6 +178,15 @@ class Engines(Mapping[str, CachedTransformer]):
         """The size of the largest of these models' vocabularies in tokens, 0 for no model. A byte
         view counts as its model, whose texts it can all say."""
         return max((token_engine(self[name]).model.vocabulary.size for name in names), default=0)
+
+    @contextmanager
+    def in_one_thread(self) -> Iterator[None]:
+        """A context in which no other thread is, of these engines or of the engine that a caller
+        gave for the default model: their trees and caches are for one run at a time. Raises
+        DeadlinePassed where the current deadline passes before its turn."""
+        given = self.override if isinstance(self.override, CachedTransformer) else self
+        with taking_turns(self), taking_turns(given):
+            yield
 
     @contextmanager
     def keeping_rows(self, row_bytes: int = SEARCH_ROWS) -> Iterator[None]:

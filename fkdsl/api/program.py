@@ -140,8 +140,11 @@ class Program(CalledProgram):
         """Weighted samples of the posterior, and an unbiased estimate of Z.
 
         method and options: as in `infer`, or the file's own; with "auto" a pilot chooses them.
-        timeout: seconds from when the models are loaded, or a Deadline, which another thread may
-        cancel. islands: as in fkdsl.inference.run. target_se: standard error of log Z, nats; with
+        model: in the default one's place: a reference, which each run loads anew, what
+        fkdsl.load_model gave, which runs in several threads may share, or an engine. timeout:
+        seconds from when the models are loaded, or a Deadline, which another thread may cancel.
+        observer: called with each Step (Level of exact) as it comes. islands: as in
+        fkdsl.inference.run. target_se: standard error of log Z, nats; with
         it, or with a budget, a pilot finds how many islands there are. trace: a file to write the
         run down in (docs/trace.md), with so many `alternatives` of each draw (5). resume: such a
         file to go on from, and in; or steps. filtering: whether the result has every P_t, by the

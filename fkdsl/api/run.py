@@ -4,7 +4,7 @@ the queries are answered."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +49,21 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     """Weighted samples of the posterior, and an unbiased estimate of Z. observer: called with each
     Step, or Level of exact, as it comes.
 
+    Engines that a run in another thread is using are waited for, for as long as the deadline lets.
     Raises what Program.run raises.
     """
+    with ExitStack() as stack:
+        try:
+            with until(request.deadline):
+                stack.enter_context(request.engines.in_one_thread())
+        except DeadlinePassed as passed:
+            why = f"time ran out {passed}, while a run in another thread used the same engine"
+            help = "give both the loaded model, as `model=`: each then has an engine of its own"
+            raise BudgetEnded(why, help) from None
+        return _run(request, observer)
+
+
+def _run(request: RunRequest, observer: Observer | None) -> Result:
     program, engines = request.program, request.engines
     program.renew_indexes(engines.progress)
     place: _Here | _Elsewhere = _Here(request) if request.on is None else _Elsewhere(request)
@@ -203,7 +216,8 @@ def _deciding(place: _Here | _Elsewhere) -> Iterator[RunRequest]:
             yield request
     except DeadlinePassed as passed:
         why = f"time ran out {passed}, in the pilot that decides on look-ahead"
-        raise BudgetEnded(why, "raise --timeout, or choose: --lookahead none") from None
+        help = f"{request.deadline.help}, or choose: --lookahead none"
+        raise BudgetEnded(why, help if request.deadline.help else "") from None
 
 
 def _run_method(

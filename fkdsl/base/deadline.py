@@ -110,6 +110,11 @@ class Deadline:
             else f"after {self.seconds or 0.0:g} s"
         )
 
+    @property
+    def help(self) -> str:
+        """What to try where it has ended a run; nothing where the caller cancelled it."""
+        return "" if self.end == -math.inf else "raise --timeout"
+
     def later(self, seconds: float) -> Deadline:
         """A deadline that passes `seconds` after this one, and is cancelled with it."""
         deadline = Deadline()

@@ -1,4 +1,4 @@
-"""How caches that runs in several threads share are guarded.
+"""How what runs in several threads share is guarded: caches, and language models.
 
 There are three ways, the cheapest first: one attribute with one immutable value, which is read once
 and replaced whole; a `dict` whose entries depend on their keys alone, so that it does not matter
@@ -11,19 +11,29 @@ which its `locked` methods hold.
 ...     def next(self): self.n += 1; return self.n
 >>> Counter().next()
 1
+
+A language model, whose forwards write into buffers of its own, is used by one thread at a time
+(`in_turn`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
+
+from fkdsl.base.deadline import check
 
 F = TypeVar("F", bound=Callable[..., Any])
 K = TypeVar("K")
 V = TypeVar("V")
+R = TypeVar("R")
 _evicting = threading.Lock()
+_others = threading.RLock()  # of objects that take no attribute
+LOOK = 0.05
+"""Seconds between two looks of a waiting thread at its deadline."""
 
 
 def locked(method: F) -> F:
@@ -48,3 +58,36 @@ def remember(known: MutableMapping[K, V], key: K, value: V, most: int) -> V:
             del known[next(iter(known))]
         known[key] = value
     return value
+
+
+@contextmanager
+def taking_turns(shared: Any) -> Iterator[None]:
+    """A context in which no other thread is that takes turns at the same object. It may be entered
+    again within itself. Raises DeadlinePassed where the current deadline passes before its turn.
+
+    >>> with taking_turns(print), taking_turns(print):
+    ...     pass
+    """
+    lock = _turn_of(shared)
+    if not lock.acquire(blocking=False):
+        while not lock.acquire(timeout=LOOK):
+            check()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def in_turn(shared: Any, call: Callable[..., R], *args: Any) -> R:
+    """What a call gives that is made within `taking_turns(shared)`."""
+    with taking_turns(shared):
+        return call(*args)
+
+
+def _turn_of(shared: Any) -> threading.RLock:
+    known: dict[str, Any] | None = getattr(shared, "__dict__", None)
+    if type(known) is not dict:
+        return _others
+    turn: threading.RLock | None = known.get("_turn")
+    # setdefault, so that two threads that come first get the same lock.
+    return turn if turn is not None else known.setdefault("_turn", threading.RLock())

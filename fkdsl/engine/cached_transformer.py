@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.locks import in_turn
 from fkdsl.base.probability_blocks import masked_sums
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.batching import Job, plan_waves
@@ -38,7 +39,6 @@ from fkdsl.engine.meter import ForwardMeter
 from fkdsl.engine.prefix_tree import Context, PrefixTree
 from fkdsl.engine.shared_prompts import SharedPrompts
 from fkdsl.engine.token_budget import TokenBudget
-from fkdsl.models.attachments import EncoderWork
 from fkdsl.models.cost import Cost
 from fkdsl.models.interface import (
     CacheSegment,
@@ -113,7 +113,7 @@ class CachedTransformer:
 
     def start(self, text: str) -> Context:
         """The context of a prompt."""
-        return self.extend(self.root, self.model.start(text))
+        return self.extend(self.root, in_turn(self.model, self.model.start, text))
 
     def extend(self, context: Context, tokens: Sequence[int]) -> Context:
         """The context with tokens appended. Computes nothing. Raises CallError if that is longer
@@ -304,11 +304,9 @@ class CachedTransformer:
         if self.token_budget is not None:
             self.token_budget.take(batch, self.model.vocabulary.size)
         began = time.perf_counter()
-        encoder: EncoderWork | None = None
-        if self.meter is not None and isinstance(self.model, HasEncoder):
-            encoder = self.model.encoder_work
+        encoder = self.model.encoder_work if isinstance(self.model, HasEncoder) else None
         before = replace(encoder) if encoder is not None else None
-        results = self.model.forward(batch)
+        results = in_turn(self.model, self.model.forward, batch)
         if self.meter is not None:
             self._measure(self.meter, jobs, batch, time.perf_counter() - began)
             if encoder is not None and before is not None:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.locks import in_turn
 from fkdsl.engine.byte_view import ByteView
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.models.interface import HasHeads, RunsHeads, TakesAttachments
@@ -85,7 +86,8 @@ class HeadsDraft:
     def log_probs(self, queries: Sequence[DraftQuery]) -> list[DraftRow | None]:
         heads = self.engine.compute_head_outputs([query.base for query in queries])
         after = [tokens_after(query) for query in queries]
-        return list(self.model.draft_log_probs(list(zip(heads, after, strict=True))))
+        drafts = list(zip(heads, after, strict=True))
+        return list(in_turn(self.model, self.model.draft_log_probs, drafts))
 
 
 class ModelDraft:

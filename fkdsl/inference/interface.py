@@ -200,9 +200,12 @@ class Step(Generic[S]):
     f(X_t)].
 
     particles: the population after M_t, G_t (and, for `steer`, reduction); dead ones included, with
-    weight zero. log_weights: (n,) float64, nats, not normalised. ancestors: (n,) index into the
-    previous step's particles. resampled: whether resampling took place on the way to this step.
-    ess: of the weights. unfinished: how many live and have not finished; alive: how many live.
+    weight zero. log_weights: (n,) float64, nats, not normalised: those after G_t, which are also
+    those before the next resampling, since a population is resampled at the beginning of a step.
+    ancestors: (n,) index into the previous step's particles. resampled: whether resampling took
+    place on the way to this step; by smc each particle then went into M_t with an n-th of the total
+    weight of the step before. ess: of the weights. log_Z: of their sum. unfinished: how many live
+    and have not finished; alive: how many live.
     island: which of a run's independent populations this is. proposed, accepted: moves of whole
     paths on the way to this step, where the method makes any.
     """

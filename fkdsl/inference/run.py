@@ -194,7 +194,7 @@ class _Run(Generic[S]):
                     raise
         except DeadlinePassed:
             why = f"time ran out {deadline.why}, past step {self.t}"
-            raise BudgetEnded(why, "raise --timeout", self._cut(why, within=True)) from None
+            raise BudgetEnded(why, deadline.help, self._cut(why, within=True)) from None
         except BudgetEnded as error:
             raise BudgetEnded(error.message, error.help, self._cut(error.message)) from None
         except KeyboardInterrupt:

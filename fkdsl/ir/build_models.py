@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.base.locks import in_turn
 from fkdsl.machine import scoring
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
 from fkdsl.models.attachments import Attachment, Part
@@ -46,7 +47,7 @@ def prompt(frame: ActiveFrame, model: str, text: Any, source: Any = None, *more:
     takes = asked.kinds if isinstance(asked, TakesAttachments) else frozenset()
     if source is None and "source" not in takes:
         try:
-            return particle.start(model, asked.start(begin))
+            return particle.start(model, in_turn(asked, asked.start, begin))
         except CallError as error:  # the vocabulary cannot write the text
             raise Fault("FK402", error.message, error.help) from None
     if source is None:
@@ -62,7 +63,8 @@ def prompt(frame: ActiveFrame, model: str, text: Any, source: Any = None, *more:
             "put the text into the prompt",
         )
     try:
-        ids = asked.start_with((Attachment.source(_text(source)), begin))
+        parts = (Attachment.source(_text(source)), begin)
+        ids = in_turn(asked, asked.start_with, parts)
     except CallError as error:
         raise Fault("FK416", error.message, error.help) from None
     return particle.start(model, ids)
@@ -76,7 +78,8 @@ def chat(frame: ActiveFrame, model: str, user: Any, system: Any, *more: Any) -> 
         parts, said = _parts((user, *more)), _text(system)
         return _illustrated(particle, model, lambda m: m.chat_with(parts, said))
     (system,) = more or (system,)
-    return particle.start(model, particle.engines[model].model.chat(_text(user), _text(system)))
+    asked = particle.engines[model].model
+    return particle.start(model, in_turn(asked, asked.chat, _text(user), _text(system)))
 
 
 def _parts(given: Sequence[Any]) -> tuple[Part, ...]:
@@ -96,7 +99,7 @@ def _illustrated(
             "use a model that reads images and text, by its name on the hub, or `tiny-vision`",
         )
     try:
-        ids = begin(asked)
+        ids = in_turn(asked, begin, asked)
     except CallError as error:
         raise Fault("FK417", error.message, error.help) from None
     return particle.start(model, ids)

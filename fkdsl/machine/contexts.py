@@ -14,6 +14,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.locks import in_turn
 from fkdsl.base.logspace import Floats
 from fkdsl.engine.cached_transformer import CachedTransformer, Context
 from fkdsl.machine.memory import NODE, Memory
@@ -120,8 +121,9 @@ class ContextTable:
             value = value.text
         if not isinstance(value, str):
             raise Fault("FK408", f"expected text, found {show(value)!r}", "write str(x)")
+        model = self.engines[self.contexts[ref.index].model].model
         try:
-            return self.engines[self.contexts[ref.index].model].model.encode(value)
+            return in_turn(model, model.encode, value)
         except CallError as error:  # the vocabulary cannot write the text
             raise Fault("FK402", error.message, error.help) from None
 
