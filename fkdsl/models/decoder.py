@@ -22,6 +22,7 @@ from torch.nn.functional import rms_norm
 
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.models.attention import Queries, attend_apart, queries_of
+from fkdsl.models.compat.packed_memory import addresses_of
 from fkdsl.models.cost import Cost
 from fkdsl.models.decoder_weights import (
     DecoderLayer,
@@ -139,6 +140,12 @@ class Decoder:
     def pool_of(self, layers: int) -> KVPool:
         """An empty pool with a plane for each of `layers` layers."""
         return KVPool([(2 * self.kv_heads, self.width)] * layers, self.dtype, self.device)
+
+    def weights_at(self) -> list[tuple[int, int]]:
+        """The addresses of the weights of its linear maps, on a CPU: of the first byte of each, and
+        behind its last one."""
+        maps = [*(f for layer in self.layers for f in layer.maps), self.head]
+        return [addresses_of(tensor) for f in maps for tensor in f.kept()]
 
     def _cost(self) -> Cost:
         """The cost of a forward, by the shapes of the weights."""

@@ -20,6 +20,7 @@ import torch
 from fkdsl.base.errors import InternalError
 from fkdsl.base.files import read_text
 from fkdsl.models.chat import templated
+from fkdsl.models.compat.huge_pages import LongUsed
 from fkdsl.models.decoder import Decoder
 from fkdsl.models.decoder_weights import DecoderShape, WeightsFile, has_decoder_form
 from fkdsl.models.digest import digest_of
@@ -44,6 +45,7 @@ class DecoderModel(TokenizedModel):
         self.decoder = decoder
         self.cost = decoder.cost
         self.step = step_of(decoder)
+        self._memory = LongUsed(decoder.weights_at) if decoder.device.type == "cpu" else None
 
     @property
     def pool(self) -> KVPool:
@@ -53,6 +55,8 @@ class DecoderModel(TokenizedModel):
         """One batch; rows may differ in their numbers of new tokens."""
         if any(not row.tokens for row in rows):
             raise InternalError("this model has no distribution after no token")
+        if self._memory is not None:
+            self._memory.forward()
         with torch.inference_mode():
             if self.step is not None and self.step.fits(rows):
                 logits, segments = self.step.forward(rows)

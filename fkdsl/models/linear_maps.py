@@ -24,6 +24,10 @@ class Linear(Protocol):
         """The weight, (out, in)."""
         ...
 
+    def kept(self) -> list[Tensor]:
+        """The tensors that hold the weights."""
+        ...
+
     def __call__(self, x: Tensor) -> Tensor: ...
 
     def swish(self, x: Tensor) -> Tensor:
@@ -65,6 +69,9 @@ class PlainLinear(Unfused):
     def plain(self) -> Tensor:
         return self.weight
 
+    def kept(self) -> list[Tensor]:
+        return [self.weight]
+
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
@@ -91,6 +98,9 @@ class PackedLinear(Unfused):
 
     def plain(self) -> Tensor:
         return self.weight.to_dense()
+
+    def kept(self) -> list[Tensor]:
+        return [self.weight]
 
     def __call__(self, x: Tensor) -> Tensor:
         return kernels.packed_linear(x, self.weight, self.bias)
@@ -121,6 +131,9 @@ class SideBySide(Unfused):
 
     def plain(self) -> Tensor:
         return torch.cat([f.plain() for f in self.maps])
+
+    def kept(self) -> list[Tensor]:
+        return [tensor for f in self.maps for tensor in f.kept()]
 
     def __call__(self, x: Tensor) -> Tensor:
         y = torch.cat([f(x) for f in self.maps], dim=1)

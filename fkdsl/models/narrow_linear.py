@@ -37,6 +37,9 @@ class Int8Linear(Unfused):
     def plain(self) -> Tensor:
         return plain_of(self)
 
+    def kept(self) -> list[Tensor]:
+        return [self.levels]
+
     def __call__(self, x: Tensor) -> Tensor:
         levels, most = self.digits.of(x)
         y = kernels.linear_levels(levels, self.digits.zero, self.levels, self.scale, self.zeros)
@@ -83,6 +86,9 @@ class Int4Linear(Unfused):
 
     def plain(self) -> Tensor:
         return plain_of(self)
+
+    def kept(self) -> list[Tensor]:
+        return [self.packed]
 
     def __call__(self, x: Tensor) -> Tensor:
         y = kernels.linear_four_bits(x.bfloat16(), self.packed, self.scales).float()

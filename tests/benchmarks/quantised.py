@@ -3,7 +3,7 @@ and fkdsl's own decoder.
 
     python tests/benchmarks/quantised.py [--particles 1,4,8,16,32,64] [--tokens 24,72] [--repeats 1]
         [--formats Q4_0,Q4_1,Q8_0,F32] [--own float32,bfloat16,int8,int4]
-        [--part speed,steps,memory,closeness] [--markdown]
+        [--part speed,steps,memory,closeness] [--same-memory] [--markdown]
 
 speed: particle-tokens a second of processor time, so that other processes matter little. For each
 format of the same weights
@@ -16,7 +16,9 @@ and fkdsl by its own decoder in each precision (int4 with the levels that were p
 systems take turns, each with a short run and a longer one. The short one says what a user waits
 for: all systems read the prompt and fork it, fkdsl its program too. The difference of both is what
 a step costs, without all that. steps: one step of bare and one of sampled after each of fkdsl's, so
-that what else the machine does weighs on all alike; milliseconds, medians. memory: the peak of a
+that what else the machine does weighs on all alike; milliseconds, medians. bare and sampled read
+weights of their own there, as llama.cpp has loaded them; with --same-memory those of fkdsl's run,
+which fkdsl has moved to huge pages. memory: the peak of a
 process that loads a model and runs 16 particles, each in a process of its own. closeness: the
 divergence (nats) of next-token distributions from those of the same weights in float32, token by
 token, over texts that float32 drew.
@@ -178,8 +180,9 @@ def steps(args: argparse.Namespace) -> None:
     tokens, rows = args.tokens[-1], []
     for name in args.formats:
         model = loaded(name)
+        theirs = model if args.same_memory else loaded(name)
         for n in args.particles:
-            alone = Alone(model, n), Alone(model, n)
+            alone = Alone(theirs, n), Alone(theirs, n)
             times: list[list[float]] = [[], [], []]
             run(model, n, tokens, 0)  # room for all that follows
             for seed in range(args.repeats):
@@ -281,6 +284,7 @@ def main() -> None:
     parser.add_argument("--tokens", default="24,72", help="two lengths")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--part", default="speed,memory,closeness")
+    parser.add_argument("--same-memory", action="store_true", help="of the weights, in steps")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()

@@ -55,6 +55,18 @@ def bytes_of(packed: Tensor) -> memoryview:
     return memoryview((ctypes.c_char * n).from_address(torch.ops.mkldnn.data_ptr(packed)))
 
 
+def addresses_of(weight: Tensor) -> tuple[int, int]:
+    """The addresses of the first byte of a weight on a CPU, packed or not, and behind its last one.
+    (0, 0) where torch does not say."""
+    if not weight.is_mkldnn:
+        return weight.data_ptr(), weight.data_ptr() + weight.nbytes
+    try:
+        begin = int(torch.ops.mkldnn.data_ptr(weight))
+        return begin, begin + int(torch.ops.mkldnn._nbytes(weight))
+    except (AttributeError, RuntimeError):
+        return 0, 0
+
+
 def over(memory: Tensor, shape: Shape, dtype: torch.dtype) -> Tensor:
     """The packed weight whose bytes are `memory`, (n,) uint8, which the caller keeps alive.
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fkdsl.base.errors import CallError
+from fkdsl.models.compat.huge_pages import anonymous, without
 from fkdsl.models.digest import digest_of_file
 from fkdsl.models.gguf_header import GgufHeader, read_header
 from fkdsl.models.llamacpp.context import reason
@@ -54,12 +55,14 @@ def load(request: Request) -> LlamaCppModel:
     path = request.place / request.file
     header = read_header(path, request.name)
     verify_sizes(header.sizes, header.tensors, request.name)
+    before = anonymous()
     pointer = _load(llama, path, request.name)
+    weights_at = without(anonymous(), before)
     try:
         texts = _texts(llama, pointer, path, request.name)
         texts.facts.update(request.origin)
         sequences = request.options.get("sequences", MOST_SEQUENCES)
-        return LlamaCppModel(llama, pointer, texts, token_bytes(header), sequences)
+        return LlamaCppModel(llama, pointer, texts, token_bytes(header), sequences, weights_at)
     except BaseException:
         llama.model_free(pointer)
         raise

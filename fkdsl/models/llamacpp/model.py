@@ -14,6 +14,7 @@ from weakref import finalize
 import torch
 
 from fkdsl.base.errors import CallError, InternalError
+from fkdsl.models.compat.huge_pages import LongUsed, Range
 from fkdsl.models.interface import ForwardResult, ForwardRow
 from fkdsl.models.llamacpp.context import STEP, Context
 from fkdsl.models.llamacpp.library import Library
@@ -42,7 +43,8 @@ once: another number of them means that it is computed again."""
 
 class LlamaCppModel(TokenizedModel):
     """The LanguageModel of a model that llama.cpp has loaded, which it owns. token_bytes: of a
-    token's keys and values. sequences: how many there may be at most."""
+    token's keys and values. sequences: how many there may be at most. weights_at: the addresses of
+    what it has loaded."""
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class LlamaCppModel(TokenizedModel):
         texts: ModelTexts,
         token_bytes: int,
         sequences: int = MOST_SEQUENCES,
+        weights_at: Sequence[Range] = (),
     ) -> None:
         super().__init__(texts)
         self._context = Context(library, pointer, self.vocabulary.size)
@@ -58,6 +61,7 @@ class LlamaCppModel(TokenizedModel):
         self._free = finalize(self, _free, library, self._context, pointer)
         self._token_bytes, self._most, self._expected = token_bytes, sequences, 1
         self._sequences = Sequences(0)
+        self._memory = LongUsed(lambda: weights_at)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -82,6 +86,7 @@ class LlamaCppModel(TokenizedModel):
         if not self._free.alive:
             raise InternalError("this model has been closed")
         self._verify(rows)
+        self._memory.forward()
         results: dict[int, ForwardResult] = {}
         threads = torch.get_num_threads()
         with self._lock:
