@@ -6,12 +6,13 @@ A fence says what is done with it:
     ```console              `$ command` and its output: run, in a folder that has programs/
     ```fk                   checked; ```fk coin.fk is written to that file, for its page's commands
     ```python               run; ```python score.py is written to that file too
-    ```json order.json      written to that file
+    ```json order.json      written to that file; ```jsonl and ```csv likewise
     ```diff                 applied to a copy of fkdsl, in which the page's commands run
     ```... not run: why     shown only; the reason stands there
 """
 
 import ast
+import csv
 import doctest
 import importlib
 import json
@@ -179,6 +180,8 @@ def test_every_block_is_run_or_says_why_it_is_not(path):
             json.loads(block.text)
         elif block.kind == "jsonl" and names_file(block):
             assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
+        elif block.kind == "csv" and names_file(block):
+            assert len(list(csv.DictReader(block.text.splitlines(), strict=True))) > 0
         elif block.kind not in ("console", "fk", "python", "diff") or NOT_RUN in block.info:
             assert re.fullmatch(rf"{NOT_RUN} \S.*", block.info), f"{path.name}: {block.text}"
     prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -39,6 +39,8 @@ from fkdsl.values.faults import LIMITS, Limits
 DEFAULT_METHOD = "smc"
 OPTIMISATIONS = (*PASSES, "force", "merge")
 """What `without` and `--no-opt` switch off."""
+COMPILED = ("_optimised", "_built", "_indexes")
+"""What is made once of a program, whatever its parameters are."""
 LARGE = 1000
 """Tokens of a vocabulary beyond which exact does not visit every outcome of a draw."""
 NO_FILE = "<text>"
@@ -87,7 +89,11 @@ class CalledProgram:
         arguments = {**self.arguments}
         for name, value in parameters.items():
             arguments[name] = check_argument(self.info, name, value)
-        return replace(self, arguments=arguments)
+        called = replace(self, arguments=arguments)
+        for name in COMPILED:
+            if name in self.__dict__:
+                called.__dict__[name] = self.__dict__[name]
+        return called
 
     def select(self, name: str) -> Self:
         """The file's program of that name."""

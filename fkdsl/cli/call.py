@@ -183,7 +183,7 @@ def parameters(program: Program, given: list[str]) -> dict[str, Any]:
         if not equals:
             help = f"write -p {shlex.quote(f'{item}=VALUE')}"
             raise CallError(f"-p {shorten(item)} has no value", help)
-        values[name] = _value(name, text, types.get(name, STR))
+        values[name] = value_of(name, text, types.get(name, STR))
     return values
 
 
@@ -207,7 +207,7 @@ def called_queries(given: list[str]) -> dict[str, Span]:
     return queries
 
 
-def _value(name: str, text: str, wanted: Type) -> Any:
+def value_of(name: str, text: str, wanted: Type) -> Any:
     """A parameter's text as a value of its type; lists are written as JSON."""
     try:
         if wanted in (STR, IMAGE):  # an image is named by its path

@@ -86,6 +86,7 @@ GROUPS: dict[str, dict[str, Command]] = {
                 ("fkdsl run my.fk --particles 64 --report out.html", ""),
                 ("fkdsl run my.fk --target-se 0.1", "until log Z is that sure"),
                 ("fkdsl run my.fk --samples 5 --format text", "draws, one a line"),
+                ("fkdsl run my.fk --each rows.csv --out answers.jsonl", "each row of a file"),
             ),
         ),
         "exact": Command(

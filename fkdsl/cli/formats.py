@@ -70,12 +70,12 @@ def csv_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(map(shown, names))
     for v, figures in rows:
-        cells = [_cell(v[f]) if f in v else "" for f in fields] if records else [_cell(v)]
+        cells = [cell(v[f]) if f in v else "" for f in fields] if records else [cell(v)]
         writer.writerow([*cells, *(figures.get(name, "") for name in named)])
     return out.getvalue().removesuffix("\n")
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     data = plain(value)
     if isinstance(data, str):
         return shown(data)

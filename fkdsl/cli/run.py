@@ -36,6 +36,12 @@ from fkdsl.values.values import plain
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.each is not None:
+        from fkdsl.cli import each
+
+        return each.main(args)
+    if args.out is not None:
+        raise CallError("--out is for --each", "write `> answer.txt`, or --each ROWS.csv")
     deadline = Deadline.of(args.timeout)
     with until(Deadline.of(args.timeout)):  # what is worked out before the run has its own time
         program = called_program(args)

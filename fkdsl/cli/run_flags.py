@@ -120,6 +120,7 @@ def add_run(parser: argparse.ArgumentParser, *, fixed: bool) -> None:
     _add_aim(parser, fixed=fixed)
     _add_printing(parser)
     _add_files(parser)
+    _add_rows(parser)
     add_reading(parser)
 
 
@@ -286,6 +287,23 @@ def _add_printing(parser: argparse.ArgumentParser) -> None:
         "--watch",
         action="store_true",
         help="each particle's text and weight as it grows, on stderr",
+    )
+
+
+def _add_rows(parser: argparse.ArgumentParser) -> None:
+    """A run for each row of a file."""
+    rows = parser.add_argument_group("a run for each row of a file")
+    rows.add_argument(
+        "--each",
+        metavar="ROWS",
+        help="a .csv, .tsv or .jsonl file, whose columns are named like parameters; the models are "
+        "loaded once, and --timeout is each row's",
+    )
+    rows.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write the answers there (.jsonl or .csv) as they come; the same call goes on where "
+        "one was stopped",
     )
 
 

@@ -66,25 +66,29 @@ def _unread(path: str, error: OSError) -> BuiltinError:
 def _read(name: str, file: str, size: int, changed: int) -> tuple[Record, ...]:
     """The rows of a file as it was when it had this size and was changed then; all particles have
     the same ones. Raises OSError, and BuiltinError where a line is damaged."""
+    return tuple(Record(row) for _, row in numbered_rows(name, Path(file), MOST_BYTES))
+
+
+def numbered_rows(name: str, file: Path, most: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a file, each with the line that it begins in. most: bytes of the file. Raises
+    OSError, and BuiltinError where a line is damaged."""
     try:
-        text = read_file(Path(file), MOST_BYTES).decode("utf-8-sig")
+        text = read_file(file, most).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BuiltinError(
             f"{name!r} is no text in UTF-8", "save it as UTF-8", UNREADABLE
         ) from None
-    kind = Path(file).suffix.lower()
-    made = _json_lines(name, text) if kind == ".jsonl" else _table(name, text, COMMAS[kind])
-    found = []
-    for row in made:
-        found.append(Record(row))
-        if len(found) > MOST_ROWS:
+    kind = file.suffix.lower()
+    rows = _json_lines(name, text) if kind == ".jsonl" else _table(name, text, COMMAS[kind])
+    for n, row in enumerate(rows):
+        if n == MOST_ROWS:
             raise BuiltinError(
                 f"{name!r} has more than {MOST_ROWS:,} rows", "name a part of it", UNREADABLE
             )
-    return tuple(found)
+        yield row
 
 
-def _json_lines(name: str, text: str) -> Iterator[Mapping[str, Any]]:
+def _json_lines(name: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -98,10 +102,10 @@ def _json_lines(name: str, text: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(value, Record):
             help = 'write {"name": "value"} on each'
             raise _damaged(name, number, f"is no JSON object{why}", help)
-        yield value
+        yield number, value
 
 
-def _table(name: str, text: str, comma: str) -> Iterator[Mapping[str, Any]]:
+def _table(name: str, text: str, comma: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     table = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     line = 1
     try:
@@ -116,7 +120,7 @@ def _table(name: str, text: str, comma: str) -> Iterator[Mapping[str, Any]]:
                     "write a field for each column, in double quotes where a comma is part of it",
                 )  # fmt: skip
             if row:
-                yield dict(zip(columns, row, strict=True))
+                yield line, dict(zip(columns, row, strict=True))
             line = table.line_num + 1
     except csv.Error as error:
         raise _damaged(name, line, f"is no CSV: {error}", "mend it, or write .jsonl") from None
