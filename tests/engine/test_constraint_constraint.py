@@ -221,3 +221,33 @@ def test_the_reason_why_a_language_has_no_automaton():
 
 def test_a_constraint_is_made_once():
     assert make_constraint(Matches("a"), "\n", V) is make_constraint(Matches("a"), "\n", V)
+
+
+LISTS = JsonText('{"type": "array", "items": {"const": 1}}')
+APART = (b"[", b"1", b",", b"]", b"\n", b"")
+MERGED = (b"[", b"1", b",", b"]", b"]\n", b"\n", b"")
+
+
+@pytest.mark.parametrize("tokens", [APART, MERGED])
+@pytest.mark.parametrize("until", ["", "\n"])
+def test_a_closed_text_of_a_schema_has_a_token_left_for_its_end(tokens, until):
+    """At 24 tokens `{"a": 5` was let go on to its last one, behind which `}` and an end are two."""
+    vocabulary = Vocabulary(tokens, frozenset({len(tokens) - 1}))
+
+    def closes(ids, left):
+        """Whether some text of the schema, so many tokens on at most, is ended by EOS or a stop."""
+        raw, stop = vocabulary.raw(ids), until.encode()
+        if ids[-1] in vocabulary.ends or (stop and stop in raw):
+            return accepts_text(LISTS, (raw.split(stop)[0] if stop else raw).decode())
+        return left > 0 and any(closes((*ids, x), left - 1) for x in range(vocabulary.size))
+
+    constraint = Constraint(LISTS, until, vocabulary, closed=True)
+    for ids in [(), (0,), (0, 1), (0, 1, 2), (0, 3)]:
+        for left in range(4):
+            mask, true = (
+                constraint.mask(ids, left),
+                [closes((*ids, x), left) for x in range(vocabulary.size)],
+            )
+            assert not (np.array(true) & ~mask).any(), (ids, left)
+            if until == "" or tokens is APART:
+                assert mask.tolist() == true, (ids, left)

@@ -48,7 +48,7 @@ from fkdsl.engine.constraints.languages import (
 )
 from fkdsl.engine.constraints.pattern_trees import Unsupported
 from fkdsl.engine.constraints.regular import RegularMasks
-from fkdsl.engine.constraints.stops import Until
+from fkdsl.engine.constraints.stops import Until, ends_stand_alone
 from fkdsl.engine.constraints.tokens_left import TokensLeft
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
 
@@ -82,6 +82,7 @@ class Constraint:
         self.grammars: list[GrammarMasks] = []
         self.alternatives: list[Alternatives] = []
         self.left_out: list[str] = []
+        self._kept_for_end = 0
         try:
             with within_bounds():
                 self._make(language, until, closed)
@@ -112,6 +113,8 @@ class Constraint:
             else:
                 self.left_out.append(_why_no_part(part))
         self.regular = self._regular(regular, until, closed)
+        # Schemas and grammars know how many tokens a text needs, and not that one must close it.
+        self._kept_for_end = int(closed and ends_stand_alone(until, vocabulary))
 
     @property
     def unions_and_grammars(self) -> list[GrammarMasks | Alternatives]:
@@ -149,7 +152,8 @@ class Constraint:
 
     def mask(self, ids: TokenIds, left: TokensLeft) -> Mask | None:
         """(V,) the tokens that may follow `ids`; None for all."""
-        masks = [part.mask(ids, left) for part in self.unions_and_grammars]
+        before_end = left if left is None else max(left - self._kept_for_end, 0)
+        masks = [part.mask(ids, before_end) for part in self.unions_and_grammars]
         match self.regular:
             case RegularMasks() as regular:
                 masks.append(regular.mask(regular.position(ids), left))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fkdsl.engine.constraints.expressions import Algebra
+    from fkdsl.models.vocabulary import Vocabulary
 
 Until = str | tuple[str, ...]
 """One stop, or several that are not empty; "" for none."""
@@ -42,6 +43,15 @@ def stops_of(until: Until) -> tuple[str, ...]:
 def first_stop(text: str, stops: Sequence[str]) -> int:
     """The index at which the first stop in the text begins; -1 if there is none."""
     return min((at for at in map(text.find, stops) if at >= 0), default=-1)
+
+
+def ends_stand_alone(until: Until, vocabulary: Vocabulary) -> bool:
+    """Whether no token has a part of a text before a stop, so that the text was whole before the
+    token that ends it. (Of a stop of several bytes that is not known.)"""
+    stops = [stop.encode() for stop in stops_of(until)]
+    return all(len(stop) == 1 for stop in stops) and not any(
+        stop in raw[1:] for stop in stops for raw in vocabulary.tokens
+    )
 
 
 def drawn_texts(
