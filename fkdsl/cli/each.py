@@ -41,6 +41,8 @@ REFUSED = (
 """Flags of one run, which say nothing of many."""
 KINDS = {".csv": "csv", ".jsonl": "jsonl"}
 JSONL = "write --format jsonl"
+TOP = 10
+"""Values of a row's posterior, if --top does not say it."""
 SECONDS = 10.0
 """Between two lines that say how far it is, where no terminal shows it."""
 
@@ -182,7 +184,7 @@ class _Session:
         means = {name: q.mean for name, q in result.queries.items()}
         kept = ("posterior", "queries", "sole", "ess", "steps", "seconds", "forwarded_tokens")
         more = {name: told[name] for name in (*kept, "notes", "seed")}
-        more["posterior"] = more["posterior"][: self.args.top]
+        more["posterior"] = more["posterior"][: self.args.top if self.args.top is not None else TOP]
         if self.samples:
             more["samples"] = [plain(v) for v in result.samples(self.samples)]
         return RowAnswer(row, best.value, figures, means, more)

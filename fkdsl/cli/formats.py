@@ -27,10 +27,10 @@ MOST_DOCUMENTS = 10
 """Documents that are shown at most."""
 
 
-def print_answers(result: Result, format: str, samples: int) -> None:
+def print_answers(result: Result, format: str, samples: int, top: int | None = None) -> None:
     """Prints the answers, or draws, as jsonl, csv or text on stdout, and the rest on stderr.
-    samples: how many draws; 0 for the answers."""
-    answers: Sequence[Answer] | None = None if samples else result.posterior
+    samples: how many draws; 0 for the answers. top: answers at most; None for all."""
+    answers: Sequence[Answer] | None = None if samples else result.posterior[:top]
     values = result.samples(samples) if answers is None else [a.value for a in answers]
     figured = [
         (v, {} if answers is None else _figures(answers[i], result)) for i, v in enumerate(values)

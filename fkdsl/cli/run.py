@@ -34,6 +34,9 @@ from fkdsl.cli.watch import Watch
 from fkdsl.inference.result import Result
 from fkdsl.values.values import plain
 
+TOP = 10
+"""Values that a table has, if --top does not say it."""
+
 
 def main(args: argparse.Namespace) -> int:
     if args.each is not None:
@@ -49,6 +52,11 @@ def main(args: argparse.Namespace) -> int:
         engines = called_engines(program, args, progress, metered=args.stats)
         request = called_request(args, program, engines, deadline)
         samples = called_samples(args, request.call.method)
+        if args.top is not None and (samples or args.json):
+            flag, what = ("--samples", "draws") if samples else ("--json", "all answers")
+            raise CallError(
+                f"--top is of a table of answers, and {flag} prints {what}", "leave one of them out"
+            )
         if args.trace:
             check_file_target(args.trace, "--trace")
         check_report(args)
@@ -148,13 +156,18 @@ def _print_text(
     args: argparse.Namespace, request: RunRequest, result: Result, samples: int
 ) -> None:
     if args.format != "table":
-        print_answers(result, args.format, samples)
+        print_answers(result, args.format, samples, args.top)
         return
     if samples:
         say("".join(f"{line_of(v)}\n" for v in result.samples(samples)), end="")
         return
     options = request.call.options
-    say(result_text(result, options, top=args.top, filtering=args.filtering), end="")
+    say(
+        result_text(
+            result, options, top=TOP if args.top is None else args.top, filtering=args.filtering
+        ),
+        end="",
+    )
     if result.blame is not None:
         say("\n" + blame_text(result.blame), end="")
     if args.stats:
@@ -196,7 +209,11 @@ def reported_cut(args: argparse.Namespace) -> Iterator[None]:
             else ""
         )
         if not args.json and unfinished.particles:
-            say(unfinished_text(unfinished, args.top), end="", flush=True)
+            say(
+                unfinished_text(unfinished, TOP if args.top is None else args.top),
+                end="",
+                flush=True,
+            )
         if isinstance(error, BudgetEnded):
             help = "; or ".join(filter(None, (error.help, how)))
             cut = BudgetEnded(error.message, help, unfinished)

@@ -259,7 +259,7 @@ def _add_printing(parser: argparse.ArgumentParser) -> None:
         help="a posterior expectation over `value`, such as 'contains(value, \"sea\")'",
     )
     printed.add_argument(
-        "--top", type=count, default=10, metavar="N", help="how many values (default 10)"
+        "--top", type=count, metavar="N", help="how many values (default 10; of --format, all)"
     )
     printed.add_argument(
         "--format",

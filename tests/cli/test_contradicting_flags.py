@@ -145,6 +145,8 @@ program p() -> str:
     [
         ("run FILE --top -1", "--top takes a whole number from 0 on, not '-1'"),
         ("run FILE --seed 1.5", "--seed takes a whole number, not '1.5'"),
+        ("run FILE --samples 3 --top 4", "--samples prints draws"),
+        ("run FILE --json --top 4", "--json prints all answers"),
         ("run FILE --ess nan", "ess must be between 0 and 1, not nan"),
         ("run FILE -p", "write -p NAME=VALUE"),
         ("run FILE --budget tokens=5 --budget 7", "--budget tokens is given twice"),

@@ -69,6 +69,29 @@ def test_masks_that_take_too_long_allow_all(monkeypatch):
     assert "s of work" in constraint.left_out[0]
 
 
+@pytest.mark.parametrize(("n", "why"), [(300, "beyond its first 40"), (25_000, "too long")])
+def test_a_value_in_a_long_text_is_followed_in_part_and_that_is_said(n, why):
+    schema = '{"type": "object", "properties": {"a": {"type": "string"}}}'
+    test = f"valid_json(s, schema='{schema}') and parse_json(s).a in word"
+    text = ("by the sea, " * n)[:n]
+    for given, source in (
+        ("word", SOURCE.replace('word: str = "bb"', f'word: str = "{text}"')),
+        (f'"{text}"', SOURCE),
+    ):
+        source = source.replace("max_tokens=4", "max_tokens=40")
+        program = fkdsl.parse(source.replace("TEST", test.replace("word", given)), name="p.fk")
+        if given == "word":
+            with pytest.raises(PopulationDied) as died:
+                program.run("smc", particles=2)
+            assert f"no mask follows that a value stands in a text {why}".replace(
+                "text too", "text, which is too"
+            ) in str(died.value)
+        else:
+            assert [w.code for w in program.warnings] == ["FK501"]
+    short = fkdsl.parse(SOURCE.replace("TEST", test))
+    assert short.warnings == ()
+
+
 def test_many_words_are_one_automaton():
     words = ["".join(w) for w in product("abcdefgh", repeat=3)]
     one_of = Either(tuple(map(Contains, words)))

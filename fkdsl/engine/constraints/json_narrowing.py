@@ -43,6 +43,8 @@ from fkdsl.engine.constraints.languages import (
     Language,
     character_at,
 )
+from fkdsl.engine.constraints.listed_parts import text_of_parts
+from fkdsl.engine.constraints.text_patterns import followed_characters, part_pattern
 
 OUTLINED_INTERVALS = (64, 16, 1)
 """Most intervals in an outline, of which an automaton is made: so many, or fewer."""
@@ -51,6 +53,7 @@ MOST_ALTERNATIVES = 64
 MOST_OPTIONS = 32
 """Most objects of an `anyOf` that tests joined by `or` make."""
 NO_SCHEMA = "a test of values in a JSON text, which no schema holds to a form"
+IN_A_TEXT = "that a value stands in a text"
 Part = tuple[Language, tuple[Language, ...]]
 """A part of a conjunction, and what its outline may be made of, that which says most first."""
 Alternative = tuple[Atom, ...]
@@ -60,6 +63,7 @@ def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
     """The parts of a conjunction but for tests of JSON values, a schema narrowed by these; and what
     of them is not followed."""
     parts = list(parts)
+    weak = list(dict.fromkeys(weakly_followed(parts).values()))
     tests = [part for part in parts if is_json_test(part)]
     others = [part for part in parts if part not in tests]
     if not tests:
@@ -71,7 +75,7 @@ def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
         whole = _narrowed(part, tests, json_numbers.MOST_INTERVALS)
         outlined = (_narrowed(part, tests, most) for most in OUTLINED_INTERVALS)
         found.append((whole, tuple(dict.fromkeys(outlined))))
-    return found, []
+    return found, weak
 
 
 def is_json_test(language: Language) -> bool:
@@ -119,6 +123,48 @@ def is_impossible(languages: Iterable[Language]) -> bool:
     passes the tests beside it."""
     parts, _ = narrowed([part for part in languages if not is_regular(part)])
     return any(part == NO_TEXTS for part, _ in parts)
+
+
+def weakly_followed(languages: Sequence[Language | None]) -> dict[int, str]:
+    """Of some languages, all of which hold, the tests that a JSON string stands in a text which are
+    followed in part: what is not. Where the schema lets few parts of the text be one, it lists
+    them, and they are followed whole.
+
+    >>> named = JsonField(("a",), "in", "so it goes, " * 100)
+    >>> schema = '{"type": "object", "properties": {"a": {"type": "string"%s}}}'
+    >>> list(weakly_followed([JsonText(schema % ""), named]))
+    [1]
+    >>> weakly_followed([JsonText(schema % ', "maxLength": 9'), named])
+    {}
+    """
+    found: dict[int, str] = {}
+    tests = {i: e for i, e in enumerate(languages) if e is not None and is_json_test(e)}
+    schemas = [e for e in languages if isinstance(e, JsonText) and e.schema]
+    for i, test in tests.items():
+        whole = _whole_of(test)
+        follows = None if whole is None else followed_characters(whole)
+        if whole is None or follows is None:
+            continue
+        others = [e for j, e in tests.items() if j != i]
+        for schema in schemas:
+            narrowed = _narrowed(schema, [*others, test], OUTLINED_INTERVALS[1])
+            if follows == 0 and narrowed == _narrowed(schema, others, OUTLINED_INTERVALS[1]):
+                found[i] = f"{IN_A_TEXT}, which is too long"
+            elif isinstance(narrowed, JsonText) and json.dumps(part_pattern(whole)) in (
+                narrowed.schema
+            ):
+                found[i] = f"{IN_A_TEXT} beyond its first {follows} characters"
+    return found
+
+
+def _whole_of(test: Language) -> str | None:
+    """The text in which a test says that a JSON string stands; None where it says none."""
+    match test:
+        case JsonField(operator="in" | "written in", value=str(whole), negated=False):
+            return whole  # also a text that is too long for an automaton of its parts
+        case JsonField():
+            return text_of_parts(language_of(((test,),)))
+    return None
 
 
 def idle_tests(languages: Sequence[Language | None]) -> list[int]:

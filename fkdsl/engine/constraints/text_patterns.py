@@ -79,6 +79,15 @@ def part_pattern(whole: str) -> str | None:
     return f"^(?:{'|'.join(parts)})?$"
 
 
+def followed_characters(whole: str) -> int | None:
+    """How many characters of each part of a text `part_pattern` follows at least; None for all, 0
+    where it follows none."""
+    block = min(MOST_OF_PARTS // (STEP * max(len(whole), 1)), MOST_FOLLOWED)
+    if block < LEAST_FOLLOWED:
+        return 0
+    return None if len(whole) <= 2 * block else block
+
+
 def _literal(character: str) -> str:
     is_plain = character.isalnum() or character == " " or ord(character) >= ASCII
     return character if is_plain else rf"\x{ord(character):02x}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.base.lazy import lazy_import
-from fkdsl.base.spans import Source
+from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
@@ -95,6 +95,16 @@ def has_unknown_pattern(e: ir.Expr, folders: Mapping[Source, Folder]) -> bool:
     return known_language(e, folders) is None and any(
         isinstance(part, ir.Builtin) and part.name == ".matches" for part in subexpressions(e)
     )
+
+
+def weak_json_tests(
+    languages: Sequence[tuple[Span, ir.Expr]], folders: Mapping[Source, Folder]
+) -> Mapping[int, str]:
+    """Of some conditions on a text, the tests of values in JSON that masks are known to follow in
+    part: what they do not follow."""
+    if not any(has_json_test(e) for _, e in languages):
+        return {}
+    return json_narrowing.weakly_followed([known_language(e, folders) for _, e in languages])
 
 
 def idle_json_tests(languages: Sequence[ir.Expr], folders: Mapping[Source, Folder]) -> set[int]:

@@ -16,6 +16,7 @@ from fkdsl.ir.passes.constant import (
     has_unknown_pattern,
     idle_json_tests,
     unfollowed_parts,
+    weak_json_tests,
     why_not_followed,
 )
 from fkdsl.ir.passes.early import early_form
@@ -107,6 +108,11 @@ def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
         lone = idle_json_tests([e for _, e in guidance.languages], settings.folders)
     else:
         lone = {i for i, (_, e) in enumerate(guidance.languages) if has_json_test(e)}
+    weak = weak_json_tests(guidance.languages, settings.folders)
+    followed = {span for i, (span, _) in enumerate(guidance.languages) if i not in lone}
+    for i, part in weak.items():
+        if guidance.languages[i][0] in followed:
+            guidance.unfollowed.setdefault(guidance.languages[i][0], {})[part] = None
     spans = dict.fromkeys(guidance.languages[i][0] for i in sorted(lone))
     guidance.languages = [p for i, p in enumerate(guidance.languages) if i not in lone]
     for span in spans:

@@ -313,7 +313,9 @@ class Expressions(Fitting):
         change: edits.Edits = ()
         if owner in (CONTEXT, DOCUMENT):
             known = ATTRIBUTES if owner == CONTEXT else FIELDS
-            help = did_you_mean(e.name, known, f"{a(owner).replace('`', '')} has {listed(known)}")
+            more = "; other columns: `read_rows(d.source)`" * (known is FIELDS)
+            has = f"{a(owner).replace('`', '')} has {listed(known)}{more}"
+            help = did_you_mean(e.name, known, has)
             name = Span(e.span.source, e.span.end - len(e.name), e.span.end)
             change = edits.spelt(name, e.name, known)
         elif owner == TOKEN and e.name == "text":
