@@ -15,10 +15,12 @@ far it is to be trusted (trust.py): a text chooses its b at its first token.
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -31,7 +33,7 @@ from fkdsl.engine.constraints.backward import (
     BackwardMessages,
     Way,
     numbers,
-    why_not,
+    why_no_messages,
 )
 from fkdsl.engine.constraints.constraint import Constraint, Future
 from fkdsl.engine.constraints.futures import Watched, futures
@@ -80,7 +82,20 @@ KEPT_NUMBERS, KEPT_MESSAGES = 1 << 21, 8
 @kept(KEPT_MESSAGES, lambda made: 1, KEPT_MESSAGES)
 def kept_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
     """Those of one automaton and one surrogate, made once in a process."""
-    return BackwardMessages(way, surrogate)
+    return used_messages(way, surrogate)
+
+
+_USED: WeakValueDictionary[tuple[Way, Surrogate], BackwardMessages] = WeakValueDictionary()
+_USED_LOCK = threading.Lock()
+
+
+def used_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
+    """Those that a run has which is still going on, or new ones: a pilot's are its run's."""
+    with _USED_LOCK:
+        messages = _USED.get((way, surrogate))
+        if messages is None:
+            messages = _USED[way, surrogate] = BackwardMessages(way, surrogate)
+        return messages
 
 
 @dataclass
@@ -264,7 +279,7 @@ class CompletionLookahead:
         while len(self._messages) >= TABLES or sum(self._sizes.values()) > TOTAL:
             oldest, _ = self._messages.popitem(last=False)
             del self._sizes[oldest]
-        make = kept_messages if self._sizes[key] <= KEPT_NUMBERS else BackwardMessages
+        make = kept_messages if self._sizes[key] <= KEPT_NUMBERS else used_messages
         messages: Messages | None = tuple(make(way, surrogate) for way in ways)
         if self.enough < 1.0:
             expected = math.fsum(way.expected(whole) for way in messages or ())
@@ -291,10 +306,10 @@ class CompletionLookahead:
             if any(way.structured for way in ways) and self.is_rough(model):
                 reasons.append("the surrogate is too rough for schemas and grammars")
                 continue
-            found = [why_not(way.masks, self.surrogates[model], whole) for way in ways]
-            if not any(found):
+            found = why_no_messages(ways, self.surrogates[model], whole)
+            if not found:
                 return ways, ""
-            reasons += filter(None, found)
+            reasons.append(found)
         return (), reasons[-1]
 
     def _belief(self, model: str, node: Context, text: Ahead, row: Floats) -> Array:

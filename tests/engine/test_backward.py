@@ -7,11 +7,19 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from fkdsl.engine.constraints import backward, regular
-from fkdsl.engine.constraints.backward import BackwardMessages, Way, why_not
+from fkdsl.engine.constraints import backward, message_steps, regular
+from fkdsl.engine.constraints.backward import (
+    BackwardMessages,
+    Way,
+    products,
+    why_no_messages,
+    why_not,
+)
 from fkdsl.engine.constraints.constraint import make_constraint
 from fkdsl.engine.constraints.languages import Matches
+from fkdsl.engine.constraints.message_steps import MessageSteps
 from fkdsl.engine.constraints.regular import RegularMasks
+from fkdsl.engine.constraints.token_classes import Behaviours
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -194,6 +202,36 @@ def test_unfinished_characters_are_estimated_by_the_character_that_they_lead_to(
     assert averages_of(messages, belief, at, 1)[2] > 0.0
 
 
+@pytest.mark.parametrize(("pattern", "until"), CASES)
+def test_messages_of_which_not_all_are_kept_are_the_same_in_any_order(pattern, until, monkeypatch):
+    masks = make_constraint(Matches(pattern), until, VOCABULARY).regular
+    every = [BackwardMessages(Way(masks), surrogate()).moved(n).copy() for n in range(30)]
+    monkeypatch.setattr(MessageSteps.__init__, "__defaults__", (1,))
+    monkeypatch.setattr(message_steps, "LARGE", 1)
+    few = BackwardMessages(Way(masks), surrogate())
+    found = {n: few.moved(n).copy() for n in reversed(range(30))}
+    for n, moved in enumerate(every):
+        np.testing.assert_allclose(found[n], moved, rtol=1e-5, atol=0.0)
+    for n in (3, 29, 11, 12, 0, 17):  # in another order they are these, to the last bit
+        assert few.moved(n).tolist() == found[n].tolist()
+
+
+@pytest.mark.parametrize(("pattern", "until"), CASES)
+def test_behaviours_are_those_of_each_token_read_from_each_state(pattern, until):
+    automaton = make_constraint(Matches(pattern), until, VOCABULARY).regular.automaton
+    masks = RegularMasks(automaton, VOCABULARY)
+    found = Behaviours.of(masks.classes, automaton.table[: automaton.size])
+    of_token = found.of_node[masks.classes.node]
+    for i, token in enumerate(TOKENS):
+        expected = [automaton.read(q, token.decode()) for q in range(automaton.size)]
+        assert found.after[of_token[i]].tolist() == expected
+    assert len({row.tobytes() for row in found.after}) == len(found.after)
+    masks.distances()  # rows of next states then come from what is known of all states
+    after = [masks.after_tokens(q)[:END].tolist() for q in range(automaton.size)]
+    plain = RegularMasks(automaton, VOCABULARY)
+    assert after == [plain.after_tokens(q)[:END].tolist() for q in range(automaton.size)]
+
+
 @pytest.mark.parametrize("pattern", ["a*é", "[ab]*(é|a).", "(?s).{2,3}"])
 def test_what_leads_on_from_all_states_is_what_leads_on_from_each(pattern):
     raw = "é€".encode()
@@ -213,6 +251,14 @@ def test_what_is_too_large_has_a_reason(monkeypatch):
     masks = make_constraint(Matches(r"[ab]{3}"), "", VOCABULARY).regular
     model = surrogate()
     assert why_not(masks, model, 10) == ""
+    assert why_no_messages([Way(masks), Way(masks)], model, 10) == ""
+    with monkeypatch.context() as patched:
+        most = 2 * products(masks, model, 10)
+        patched.setattr(backward, "MOST_PRODUCTS", most)
+        assert why_no_messages([Way(masks), Way(masks)], model, 10) == ""
+        patched.setattr(backward, "MOST_PRODUCTS", most - 1)
+        assert "are too many" in why_no_messages([Way(masks), Way(masks)], model, 10)
+        assert why_no_messages([Way(masks)], model, 10) == ""
     monkeypatch.setattr(backward, "MOST_NUMBERS", 20)
     assert "are too many" in why_not(masks, model, 10)
     monkeypatch.setattr(regular, "MEASURED", 20)

@@ -32,17 +32,24 @@ from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
+from fkdsl.engine.constraints.message_steps import MessageSteps, kept_numbers, product
 from fkdsl.engine.constraints.regular import Position, RegularMasks
 from fkdsl.engine.constraints.tokens import Ints
 from fkdsl.models.surrogate.model import Surrogate
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 Averages = NDArray[np.float32]
 Belief = NDArray[np.float32] | NDArray[np.float64]
 """(H,) a law of the hidden state that emits the next token; (m, H) of several texts."""
-MOST_NUMBERS = 1 << 24
-"""Numbers that the messages of one constraint may be: states times hidden states times tokens."""
-HASH_SEED = 20240613
+MOST_NUMBERS = 20_000_000
+"""Numbers of eight bytes that may be kept of the messages of one constraint."""
+MOST_PRODUCTS = 2_500_000_000
+"""Products that the messages of one constraint may be sums of, for all of its ways: pairs of a
+state and one that a token leads to, and the transitions of hidden states, times hidden states times
+tokens. They take three or four seconds of one core."""
+FASTER = 64
+"""How many products of a matrix take as long as one of a pair."""
 ROWS = 128
 """Tokens whose h is computed at a time."""
 NEAR_NOTHING, SMALL = 1e-14, -50
@@ -57,13 +64,24 @@ def why_not(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> str:
     if masks.distances() is None:
         return f"an automaton of {size:,} states or more is too large"
     if numbers(masks, surrogate, tokens_left) > MOST_NUMBERS:
-        return f"an automaton of {size:,} states and {tokens_left + 1} tokens are too many"
+        return too_many(size, tokens_left)
     return ""
 
 
+def too_many(states: int, tokens_left: int) -> str:
+    """Why no messages are computed where these are too many."""
+    return f"an automaton of {states:,} states and {tokens_left + 1} tokens are too many"
+
+
+def products(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> int:
+    """How many products the messages of a constraint are sums of."""
+    of_transition = masks.automaton.size * surrogate.states // FASTER
+    return (masks.steps + of_transition) * surrogate.states * tokens_left
+
+
 def numbers(masks: RegularMasks, surrogate: Surrogate, tokens_left: int) -> int:
-    """How many numbers the messages of a constraint are."""
-    return (masks.automaton.size + 1) * surrogate.states * (tokens_left + 1)
+    """How many numbers of eight bytes are kept of the messages of a constraint."""
+    return kept_numbers((masks.automaton.size + 1) * surrogate.states, tokens_left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +95,16 @@ class Way:
     by_end: bool = False
     each_token: bool = False
     structured: bool = False
+
+
+def why_no_messages(ways: Sequence[Way], surrogate: Surrogate, tokens_left: int) -> str:
+    """Why none are computed for the ways of a constraint; "" where they are."""
+    for way in ways:
+        if reason := why_not(way.masks, surrogate, tokens_left):
+            return reason
+    if sum(products(way.masks, surrogate, tokens_left) for way in ways) > MOST_PRODUCTS:
+        return too_many(max(way.masks.automaton.size for way in ways), tokens_left)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -102,46 +130,56 @@ class BackwardMessages:
         self._size = masks.automaton.size
         self._behaviours = self._find_behaviours()
         self._pairs()
-        self._of_states: dict[tuple[int, int], tuple[Ints, Floats, Floats]] = {}
+        self._of_states: dict[tuple[int, int], tuple[Indices, Floats, Floats]] = {}
         self._universal = np.append(_universal(masks.automaton) & (not by_end), True)
         self._accepting = np.array(masks.automaton.accepting)
         accepting = np.append(self._accepting & (not by_end), True)
-        # (S + 1, H) each: A M_l for every l; A 1 = 1.
-        self._moved: list[Floats] = [
-            np.repeat(accepting[:, None].astype(np.float64), surrogate.states, axis=1)
-        ]
+        first = np.repeat(accepting[:, None].astype(np.float64), surrogate.states, axis=1)
+        self._steps = MessageSteps(first, self._one_more)  # A M_l for every l; A 1 = 1
 
     def _find_behaviours(self) -> _Behaviours:
-        """Tokens are alike if a hash of all that they lead to is the same."""
         after, kinds = self.masks.onward_from_all()
         accepting = np.array(self.masks.automaton.accepting)
         after[:, -1] = np.where(accepting | self._each_token, self._size, DEAD)
-        rng, hashes = np.random.default_rng(HASH_SEED), np.zeros(after.shape[1], dtype=np.uint64)
-        for row in after:
-            hashes += rng.integers(1 << 63, size=self._size + 1, dtype=np.uint64)[row]
-        _, first, of_kind = np.unique(hashes, return_index=True, return_inverse=True)
+        first, of_kind = _alike(after.T)
         # numpy gathers by its own type of index several times faster than by any other.
         return _Behaviours(of_kind[kinds].astype(np.intp), after[:, first])
 
     def _pairs(self) -> None:
         """The pairs of a state and one that tokens lead to, state by state, and how likely each
-        hidden state is to emit such a token: (pairs, H)."""
+        hidden state is to emit such a token: a row of `_masses` (n, H), by its number, since many
+        pairs are of the same tokens."""
         of_token, after = self._behaviours.of_token, self._behaviours.after
         n_behaviours = after.shape[1]
         order = np.argsort(of_token, kind="stable")
         starts = np.searchsorted(of_token[order], np.arange(n_behaviours))
         mass = np.add.reduceat(self.by_token[order], starts, axis=0, dtype=np.float64)  # (K, H)
         mass /= mass.sum(axis=0)
-        to: list[Ints] = []
-        weights: list[Floats] = []
+        to: list[Indices] = []
+        numbers: list[int] = []
+        rows: list[Floats] = []
+        known: dict[bytes, int] = {}
         for q in range(self._size):
             check()
             by_state = np.argsort(after[q], kind="stable")
             states, begins = np.unique(after[q][by_state], return_index=True)
-            to.append(states.astype(np.int32))
-            weights.append(np.add.reduceat(mass[by_state], begins, axis=0))
+            to.append(states.astype(np.intp))
+            for some in np.split(by_state, begins[1:]):
+                number = known.setdefault(some.tobytes(), len(rows))
+                if number == len(rows):
+                    rows.append(mass[some].sum(axis=0))
+                numbers.append(number)
         self._begins = np.cumsum([0, *map(len, to)])
-        self._to, self._weights = np.concatenate(to), np.concatenate(weights)
+        self._to, self._masses = np.concatenate(to), np.stack(rows)
+        self._weights = np.array(numbers, dtype=np.intp)
+
+    def _of(self, state: int) -> slice:
+        """The pairs of a state."""
+        return slice(self._begins[state], self._begins[state + 1])
+
+    def _weights_of(self, state: int) -> Floats:
+        """(n, H) how likely each hidden state emits a token of each pair of a state."""
+        return self._masses.take(self._weights[self._of(state)], axis=0)
 
     @property
     def behaviours(self) -> int:
@@ -151,18 +189,23 @@ class BackwardMessages:
     @locked
     def moved(self, tokens_left: int) -> Floats:
         """(S + 1, H): A M_l, from the hidden state that emitted the last token on."""
-        while len(self._moved) <= tokens_left:
-            check()
-            after = self._moved[-1][self._to]  # (pairs, H)
-            after *= self._weights
-            messages = np.add.reduceat(after, self._begins[:-1], axis=0)
-            moved = np.ones_like(self._moved[-1])
-            moved[:-1] = messages @ self._transition.T
-            moved[self._universal], moved[DEAD] = 1.0, 0.0
-            if self._each_token:
-                moved[:-1][~self._accepting] = 0.0
-            self._moved.append(moved)
-        return self._moved[tokens_left]
+        return self._steps.at(tokens_left)
+
+    def _one_more(self, fewer: Floats, tokens_left: int) -> Floats:
+        """A M_l of A M_{l-1}."""
+        distances = self.masks.distances()
+        assert distances is not None
+        messages = np.zeros((self._size, self.surrogate.states))
+        for q in np.flatnonzero(distances <= tokens_left).tolist():
+            # Of a state at a time: what is gathered stays in the processor's caches.
+            after = fewer.take(self._to[self._of(q)], axis=0)
+            np.einsum("ph,ph->h", after, self._weights_of(q), out=messages[q])
+        moved = np.ones_like(fewer)
+        moved[:-1] = product(messages, self._transition.T)
+        moved[self._universal], moved[DEAD] = 1.0, 0.0
+        if self._each_token:
+            moved[:-1][~self._accepting] = 0.0
+        return moved
 
     def expected(self, tokens: int) -> float:
         """The probability that a text of at most so many tokens, of which nothing is known before
@@ -181,8 +224,7 @@ class BackwardMessages:
         moved, (state, pending) = self.moved(tokens_left), position
         if pending:
             return float((moved[self.states_after(position, None)] @ belief).mean())
-        pairs = slice(self._begins[state], self._begins[state + 1])
-        met = (self._weights[pairs] * moved[self._to[pairs]]) @ belief
+        met = (self._weights_of(state) * moved[self._to[self._of(state)]]) @ belief
         return float(np.clip(met.sum() / belief.sum(), 0.0, 1.0))
 
     def of_tokens(
@@ -248,14 +290,13 @@ class BackwardMessages:
             averages[texts] = of_behaviours.take(self._behaviours.of_token, axis=1)
         return averages, exponents
 
-    def _of_state(self, state: int, tokens_left: int) -> tuple[Ints, Floats, Floats]:
+    def _of_state(self, state: int, tokens_left: int) -> tuple[Indices, Floats, Floats]:
         """The pairs of a state: where they lead (n,), how likely each hidden state emits such a
         token (n, H), and that it does so and the text is completed (n, H). The last few are kept,
         since particles often are where others are."""
         made = self._of_states.get((state, tokens_left))
         if made is None:
-            pairs = slice(self._begins[state], self._begins[state + 1])
-            to, weights = self._to[pairs], self._weights[pairs]
+            to, weights = self._to[self._of(state)], self._weights_of(state)
             made = to, weights, weights * self.moved(tokens_left)[to]
             if len(self._of_states) >= KEPT_STATES:
                 self._of_states.clear()
@@ -275,6 +316,14 @@ class BackwardMessages:
         ended = self._size if self._each_token or self.masks.accepts(position) else DEAD
         states[list(self.masks.vocabulary.ends)] = ended
         return states if ids is None else states[ids]
+
+
+def _alike(rows: Ints) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(the first of the rows that are equal, of which of these each row is)."""
+    known: dict[bytes, int] = {}
+    of_row = [known.setdefault(row.tobytes(), len(known)) for row in rows]
+    _, first = np.unique(of_row, return_index=True)
+    return first, np.array(of_row, dtype=np.intp)
 
 
 def scaled(h: Floats) -> tuple[Floats, Ints]:

@@ -13,23 +13,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fkdsl.base.arrays import distinct
 from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked, remember
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from_states
-from fkdsl.engine.constraints.token_classes import CHUNK, ClassTree, distances
+from fkdsl.engine.constraints.token_classes import Behaviours, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.engine.constraints.tokens_left import TokensLeft, suffices
-from fkdsl.engine.constraints.unfinished_characters import completions, piece_texts
+from fkdsl.engine.constraints.unfinished_characters import completions, piece_classes
 from fkdsl.engine.prefix_tree import Context
 from fkdsl.models.vocabulary import Vocabulary
 
 Position = tuple[int, bytes]
-MEASURED = 240_000_000
-"""Distances to acceptance are computed where there are at most so many pairs of a state and a text
-of the vocabulary, in classes of characters: some three seconds of one core, once."""
+MEASURED = 60_000_000
+"""Distances to acceptance are computed where what tokens do is known from at most so many triples
+of a state, a class of characters, and what the beginnings of tokens do."""
 MOST_TOKENS_LEFT = 100_000
 """More tokens than this are as many as this, where distances are not computed."""
 ROWS_KEPT = 256
@@ -38,7 +39,8 @@ ROWS_KEPT = 256
 
 class RegularMasks:
     """The masks of one automaton over one vocabulary. They share the automaton's lock, since
-    computing a mask may add states to it. before: what the automaton has read before a text."""
+    computing a mask may add states to it. before: what the automaton has read before a text. steps:
+    pairs of a state and one that a token leads to, once distances were computed."""
 
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary, before: str = "") -> None:
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
@@ -55,6 +57,8 @@ class RegularMasks:
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
+        self.steps, self._too_many = 0, False
+        self._behaviours: Behaviours | None = None
         self._least: LeastTokens | NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
         self._alike: dict[frozenset[int], bytes] = {}
@@ -246,6 +250,8 @@ class RegularMasks:
             while len(self._next) >= ROWS_KEPT:
                 del self._next[next(iter(self._next))]
             tree = self.classes
+            if (known := self._behaviours) is not None:
+                return self._next.setdefault(state, known.after[known.of_node[tree.node], state])
             states = np.full(tree.size, DEAD, dtype=np.int32)
             states[0] = state
             for first, last in zip(tree.levels[1:], tree.levels[2:], strict=False):
@@ -287,24 +293,22 @@ class RegularMasks:
     @locked
     def onward_from_all(self) -> tuple[Ints, NDArray[np.intp]]:
         """((S, n) the state after each of n kinds of tokens from every state, as `onward` has them,
-        (V,) the kind of each token), of an automaton that was explored. Ends are the last kind, for
-        which nothing is said."""
-        automaton, tree, groups = self.automaton, self.classes, self._broken(b"")
-        table = automaton.table[: automaton.size]
-        kinds = tree.node.copy()
+        (V,) the kind of each token), of an automaton that has distances. Ends are the last kind,
+        for which nothing is said."""
+        self.distances()
+        table, groups = self.automaton.table[: self.automaton.size], self._broken(b"")
+        behaviours = self._behaviours
+        assert behaviours is not None
+        n, kinds = len(behaviours.after), behaviours.of_node[self.classes.node]
         for k, ids in enumerate(groups.values()):
-            kinds[ids] = tree.size + k
-        kinds[list(self.vocabulary.ends)] = end = tree.size + len(groups)
+            kinds[ids] = n + k
+        kinds[list(self.vocabulary.ends)] = end = n + len(groups)
         used, of_token = np.unique(np.append(kinds, end), return_inverse=True)
-        whole = used[used < tree.size]
-        after = np.zeros((automaton.size, len(used)), dtype=np.int32)
-        rows = max(1, CHUNK // tree.size)
-        for begin in range(0, automaton.size, rows):
-            check()
-            here = np.arange(begin, min(begin + rows, automaton.size), dtype=np.int32)
-            after[here, : len(whole)] = tree.walk(table, here)[:, whole]
+        whole = used[used < n]
+        after = np.zeros((len(table), len(used)), dtype=np.int32)
+        after[:, : len(whole)] = behaviours.after[whole].T
         for k, (text, unfinished) in enumerate(groups):
-            if (at := int(np.searchsorted(used, tree.size + k))) < len(used):
+            if (at := int(np.searchsorted(used, n + k))) < len(used):
                 after[:, at] = self._nearest_from_all(table, text, unfinished)
         return after, of_token[:-1]
 
@@ -370,24 +374,18 @@ class RegularMasks:
         """(states,) a lower bound on the number of tokens to acceptance; None if the automaton is
         too large to compute it."""
         automaton = self.automaton
-        if not automaton.explored or automaton.size * self.classes.size > MEASURED:
-            return None
-        if self._distances is None:
+        if self._distances is None and automaton.explored and not self._too_many:
             table = automaton.table[: automaton.size]
-            self._distances = distances(self.classes, table, automaton.accepting, self._pieces())
+            behaviours = self._behaviours = Behaviours.of(self.classes, table, MEASURED)
+            if behaviours is None:
+                self._too_many = True
+                return None
+            whole = self.classes.node[self.classes.node >= 0]
+            after = behaviours.after[distinct(behaviours.of_node[whole])]
+            broken = (self.vocabulary.tokens[i] for i in self.tree.broken)
+            pieces = piece_classes(broken, automaton.partition, self._replaced)
+            self._distances, self.steps = distances(after, table, automaton.accepting, pieces)
         return self._distances
-
-    def _pieces(self) -> set[tuple[int, ...]]:
-        """The classes of characters that a token may read which is not whole characters, and some
-        more: its first bytes may end any character that is not ASCII, and its last bytes may begin
-        one."""
-        partition = self.automaton.partition
-        fresh, after = piece_texts(self.vocabulary.tokens[i] for i in self.tree.broken)
-        read = {tuple(partition.classes_of(text)) for text in fresh}
-        ended = {tuple(partition.classes_of(text)) for text in after}
-        first = partition.classes_between(0x80, 0x10FFFF)
-        read |= {(symbol, *piece) for symbol in first for piece in ended}
-        return read | {(*piece, self._replaced) for piece in read}
 
     def _horizon(self) -> int:
         """A number of tokens within which every text that can be completed can be completed."""

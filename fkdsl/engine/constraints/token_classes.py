@@ -1,20 +1,23 @@
 """A vocabulary as a tree of classes of characters: for an automaton two tokens are alike if their
-characters are of the same classes, and most tokens of a vocabulary are like others. `distances`
-walks it for all states at once."""
+characters are of the same classes, and most tokens of a vocabulary are like others. `Behaviours` is
+what tokens do to all states at once, and `distances` the fewest tokens to acceptance."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fkdsl.base.arrays import distinct
 from fkdsl.base.deadline import check
+from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.tokens import Ints, TokenTree
 
 CHUNK = 4_000_000
-"""About so many states and nodes are walked at once."""
+"""About so many pairs of states are looked at at once."""
+CHECKED = 256
+"""Behaviours after which a deadline is looked at."""
 
 
 class ClassTree:
@@ -40,36 +43,68 @@ class ClassTree:
     def size(self) -> int:
         return len(self.parent)
 
-    def walk(self, table: Ints, states: Ints) -> Ints:
-        """(n, nodes) the states after each node, from each of these states (n,). table: (states,
-        classes) the state after each."""
-        after = np.zeros((len(states), self.size), dtype=np.int32)
-        after[:, 0] = states
-        for first, last in zip(self.levels[1:], self.levels[2:], strict=False):
-            after[:, first:last] = table[after[:, self.parent[first:last]], self.symbol[first:last]]
-        return after
+
+@dataclass(frozen=True, eq=False)
+class Behaviours:
+    """What the texts of a class tree do to the states of an automaton, those that do the same from
+    every state together. after: (K, S) the state after a text of each behaviour, from every state.
+    of_node: (nodes,) the behaviour of each node."""
+
+    after: Ints
+    of_node: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, tree: ClassTree, table: Ints, most: float = np.inf) -> Behaviours | None:
+        """Behaviours of longer texts are those of shorter ones and one class more, so of each pair
+        of a behaviour and a class the states are found once, however many texts do so. None where
+        there are more than `most` of such pairs times states. table: (S, classes)."""
+        by_class = np.ascontiguousarray(table.T)
+        of_node = np.zeros(tree.size, dtype=np.intp)
+        rows = [np.arange(len(table), dtype=np.int32)]
+        known = {_digest(rows[0]): 0}
+        found = 0
+        for first, end in zip(tree.levels[1:], tree.levels[2:], strict=False):
+            keys = of_node[tree.parent[first:end]] * len(by_class) + tree.symbol[first:end]
+            pairs, which = np.unique(keys, return_inverse=True)
+            found += len(pairs)
+            if found * len(table) > most:
+                return None
+            made = np.empty(len(pairs), dtype=np.intp)
+            for k, pair in enumerate(pairs.tolist()):
+                if not k % CHECKED:
+                    check()
+                before, symbol = divmod(pair, len(by_class))
+                row = by_class[symbol].take(rows[before])
+                made[k] = known.setdefault(_digest(row), len(rows))
+                if made[k] == len(rows):
+                    rows.append(row)
+            of_node[first:end] = made[which]
+        return cls(np.stack(rows), of_node)
+
+
+def _digest(row: Ints) -> bytes:
+    """What tells rows apart: two different ones of one digest are not to be expected anywhere."""
+    return blake2b(row.tobytes(), digest_size=16).digest()
 
 
 def distances(
-    tree: ClassTree,
+    after: Ints,
     table: Ints,
     accepting: Sequence[bool],
     pieces: Collection[tuple[int, ...]],
-) -> NDArray[np.float64]:
-    """(states,) a lower bound on the number of tokens from each state to acceptance: the fewest
-    steps, where a step is any token of whole characters, or any of the pieces. table: (states,
-    classes) the state after each; pieces: the classes of what other tokens may read."""
+) -> tuple[NDArray[np.float64], int]:
+    """((states,) a lower bound on the number of tokens from each state to acceptance: the fewest
+    steps; how many steps there are), where a step is any token of whole characters, or any of the
+    pieces. after: (n, states) the states after such tokens. table: (states, classes) the state
+    after each; pieces: the classes of what other tokens may read."""
     size = len(table)
-    ends = distinct(tree.node[tree.node >= 0])
-    ways = _after_pieces(table, pieces)
-    rows = max(1, CHUNK // (tree.size + size))
+    ways = [*after, *_after_pieces(table, pieces)]
+    rows = max(1, CHUNK // size)
     targets, counts = [], []
     for begin in range(0, size, rows):
         check()
         here = np.arange(begin, min(begin + rows, size))
-        states = tree.walk(table, here.astype(np.int32))
         reached = np.zeros((len(here), size), dtype=np.bool_)
-        reached[np.arange(len(here))[:, None], states[:, ends]] = True
         for way in ways:
             reached[np.arange(len(here)), way[here]] = True
         which, to = np.nonzero(reached)
@@ -82,7 +117,7 @@ def distances(
         check()
         shorter = np.minimum(result, 1.0 + np.minimum.reduceat(result[to], begins))
         if (shorter == result).all():
-            return result
+            return result, len(to)
         result = shorter
 
 

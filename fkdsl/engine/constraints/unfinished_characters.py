@@ -5,6 +5,22 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
+from fkdsl.engine.constraints.charsets import Partition
+
+
+def piece_classes(
+    pieces: Iterable[bytes], partition: Partition, replaced: int
+) -> set[tuple[int, ...]]:
+    """The classes of what tokens may read that are not whole characters, and some more: the first
+    bytes of one may end any character that is not ASCII, and its last bytes may begin one.
+    replaced: the class of U+FFFD."""
+    fresh, after = piece_texts(pieces)
+    read = {tuple(partition.classes_of(text)) for text in fresh}
+    ended = {tuple(partition.classes_of(text)) for text in after}
+    first = partition.classes_between(0x80, 0x10FFFF)
+    read |= {(symbol, *piece) for symbol in first for piece in ended}
+    return read | {(*piece, replaced) for piece in read}
+
 
 def piece_texts(pieces: Iterable[bytes]) -> tuple[set[str], set[str]]:
     """(the texts of some bytes each of which is not whole characters, their texts without first
