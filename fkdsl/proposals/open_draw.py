@@ -219,7 +219,7 @@ class OpenDraw:
         be summed: those that masks leave, where they take a large part; those that `Continues`
         asks about, and then the others; those that it has left. None where there is nothing to
         sum, or where masks take so little or leave so little that it costs nothing to see what."""
-        d, plan = self.distribution, self.plan
+        d = self.distribution
         ref = d.context if type(d) is Continues else d
         if type(ref) is not ContextRef or self.settings.drafting is not None:
             return None
@@ -233,10 +233,9 @@ class OpenDraw:
             vocabulary = self.particle.vocabulary(ref)
             asked = mask_following(vocabulary, True), mask_following(vocabulary, False)
             return c.model, row, asked
-        if plan is not None and plan.completion is not None:  # its masks are yet to be made
-            return None
-        has_masks = plan is not None and (plan.mask is not None or plan.prefix is not None)
-        both = self.masks().both if has_masks else None
+        if self.unsatisfiable or (self.settings.lookahead is not None and self.ahead() is not None):
+            return None  # a tilt goes through the whole row anyway
+        both = self.masks().both  # none where nothing is planned
         if both is not None and not is_dense(both):
             return None
         if c.pending is not None:

@@ -7,7 +7,6 @@ tokens so far, so a constraint forks with its particle and is found again when a
 
 from __future__ import annotations
 
-import codecs
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -39,6 +38,7 @@ from fkdsl.machine.ops import DrawOp
 from fkdsl.machine.particle import ActiveFrame, Compute, RunningParticle
 from fkdsl.machine.proposal_plan import CompletionConstraint, PrefixConstraint
 from fkdsl.models.vocabulary import TokenIds, Vocabulary
+from fkdsl.proposals.text_places import begins_within
 from fkdsl.values.faults import Fault
 from fkdsl.values.token_distributions import Continues, TokenDistribution, leaves
 from fkdsl.values.values import ContextRef
@@ -90,6 +90,14 @@ class TextConstraint:
     def is_unsatisfiable(self) -> bool:
         """Whether it is known from the start that no text satisfies it."""
         return not self.ids and self.constraint.is_empty
+
+    @property
+    def automaton(self) -> RegularMasks | None:
+        """The masks of the automaton that alone follows the constraint; None where anything else
+        does."""
+        regular = self.constraint.regular
+        alone = isinstance(regular, RegularMasks) and not self.constraint.unions_and_grammars
+        return regular if alone else None  # type: ignore[return-value]
 
     def mask(self) -> Mask | None:
         return self.constraint.mask(self.ids, self.budget)
@@ -187,14 +195,9 @@ def text_constraint(
         return None
     c = particle.contexts[leaves(d)[0].index]
     begins = c.start + frame.slots[plan.origin]
-    known = max(c.start, begins - 4)  # a character has at most four bytes, and so many tokens
-    tokens = c.node.tokens_from(known)
     vocabulary = particle.vocabulary(leaves(d)[0])
-    if begins > c.start:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        decoder.decode(vocabulary.raw(tokens[: begins - known]))
-        if decoder.getstate()[0]:
-            return None
+    if begins_within(c.node, c.start, begins, vocabulary):
+        return None
     length = c.node.length - c.start
     left = tokens_left(frame.slots[plan.stop], length)
     budget = left if plan.budget_lookahead else None
@@ -205,7 +208,7 @@ def text_constraint(
     if constraint.left_out and not spoken.is_noted and op.varying:
         spoken.is_noted = True
         _note_late(late, op.varying, plan, frame, constraint)
-    ids = tokens[begins - known :]
+    ids = c.node.tokens_from(begins)
     return TextConstraint(constraint, ids, budget, left, until, parts, closed)
 
 

@@ -33,6 +33,7 @@ from fkdsl.machine.state import ContextState
 from fkdsl.proposals.open_draw import OpenDraw
 from fkdsl.proposals.outcomes import FEW, SOME, Mask, refusing_blocks
 from fkdsl.proposals.text_masks import masks_so_far
+from fkdsl.proposals.text_places import Guide, begins_within
 from fkdsl.proposals.together import MOST, inverted, sums_without
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class DrawKind:
 def kind_of(draw: OpenDraw) -> DrawKind | None:
     """The kind of an open draw from a context; None where such draws are made one by one."""
     plan = draw.plan
-    if draw.finished or draw.unsatisfiable or draw.constraint is not None:
+    if draw.finished or draw.unsatisfiable:
+        return None
+    if draw.constraint is not None and draw.constraint.automaton is None:
         return None
     masks = draw.masks()
     if plan is not None and plan.needs_lookahead and not masks.decided:
@@ -80,7 +83,9 @@ def kind_of(draw: OpenDraw) -> DrawKind | None:
     size = draw.particle.vocabulary(draw.distribution).size
     left = size if masks.both is None else allowed(masks.both)
     dense = size - left > SOME
-    if left == 0 or (dense and left < size // FEW):
+    # The rows behind a forced token are asked for together.
+    forced = left == 1 and draw.constraint is not None
+    if left == 0 or forced or (dense and left < size // FEW):
         return None
     return DrawKind(draw, masks.both if left < size else None, dense)
 
@@ -97,13 +102,17 @@ class KindsOfDraw:
         plan = op.plan
         self.op, self._prefix = op, None if plan is None else plan.prefix
         self.of_program = not op.span.source.is_prelude
-        of_text = plan is not None and plan.completion is not None
+        self._of_text = of_text = None if plan is None else plan.completion
         has_words = plan is not None and plan.words is not None
-        ahead = looks_ahead and (self._prefix is not None or has_words)
-        self.source = None if of_text or ahead else op.source
+        is_guided = self._prefix is not None or has_words or of_text is not None
+        # What must end a text may be known of one particle and not of another.
+        closed = of_text is not None and of_text.closed is not None
+        self.source = None if closed or (looks_ahead and is_guided) else op.source
         reads = () if plan is None else plan.reads
-        self._reads = reads if self._prefix is None else (*reads, *self._prefix.reads)
+        reads = reads if self._prefix is None else (*reads, *self._prefix.reads)
+        self._reads = reads if of_text is None else (*reads, *op.language_reads, of_text.ends)
         self._so_far: dict[Hashable, SoFar | None] = {}
+        self._guides: dict[Hashable, Guide] = {}
         self._kinds: dict[Hashable, DrawKind | NoKind] = {}
 
     def known(self, slots: Sequence[Any], c: ContextState) -> DrawKind | NoKind:
@@ -118,25 +127,36 @@ class KindsOfDraw:
         read = [{id(values[s]) for values in slots} for s in self._reads]
         if len({c.model for c in contexts}) > 1 or any(len(ids) > 1 for ids in read):
             return [self.known(s, c) for s, c in zip(slots, contexts, strict=True)]
-        of = self._read(slots[0], contexts[0])
         kinds: dict[Hashable, DrawKind | NoKind] = self._kinds
-        if self._prefix is None or (so_far := self._so_far.get(of)) is None:
+        of = self._read(slots[0], contexts[0])
+        places = self._places(of, slots, contexts)
+        if not places:
             return [kinds.get(of, "unknown")] * len(contexts)
-        nodes, starts = [c.node for c in contexts], [c.start for c in contexts]
-        positions: list[Sequence[Hashable]] = [
-            [masks] * len(nodes) if masks is None else masks.positions_at(nodes, starts)
-            for masks in (so_far.of_all, so_far.going_on)
-        ]
-        return [kinds.get((of, p, q), "unknown") for p, q in zip(*positions, strict=True)]
+        return [kinds.get((of, *place), "unknown") for place in zip(*places, strict=True)]
 
     def learn(self, slots: Sequence[Any], draw: OpenDraw) -> None:
         """Finds the kind of an open draw from a context, of a particle with these slots."""
         c = draw.particle.contexts[draw.distribution.index]
+        of = self._read(slots, c)
         if self._prefix is not None:
-            of = self._read(slots, c)
             so_far = masks_so_far(draw.particle, draw.op, self._prefix, draw.distribution)
             remember(self._so_far, of, so_far, KINDS)
+        if self._of_text is not None:
+            if draw.constraint is None:
+                if not self._begins_within(slots, draw):  # none is known for such values
+                    remember(self._kinds, of, "alone", KINDS)
+                return
+            if (masks := draw.constraint.automaton) is not None:
+                remember(self._guides, of, Guide(masks, self._of_text), KINDS)
         remember(self._kinds, self._key(slots, c), kind_of(draw) or "alone", KINDS)
+
+    def _begins_within(self, slots: Sequence[Any], draw: OpenDraw) -> bool:
+        """Whether the text of an open draw begins in the middle of a character."""
+        assert self._of_text is not None
+        c = draw.particle.contexts[draw.distribution.index]
+        begins = c.start + slots[self._of_text.origin]
+        vocabulary = draw.particle.vocabulary(draw.distribution)
+        return begins_within(c.node, c.start, begins, vocabulary)
 
     def _read(self, slots: Sequence[Any], c: ContextState) -> Hashable:
         """The values that the draw's masks are made of."""
@@ -144,14 +164,24 @@ class KindsOfDraw:
 
     def _key(self, slots: Sequence[Any], c: ContextState) -> Hashable:
         of = self._read(slots, c)
-        if self._prefix is None or (so_far := self._so_far.get(of)) is None:
-            return of
-        all_of, going_on = so_far.of_all, so_far.going_on
-        return (
-            of,
-            all_of and all_of.position_at(c.node, c.start),
-            going_on and going_on.position_at(c.node, c.start),
-        )
+        places = self._places(of, [slots], [c])
+        return (of, *[place for (place,) in places]) if places else of
+
+    def _places(
+        self, of: Hashable, slots: Sequence[Sequence[Any]], contexts: Sequence[ContextState]
+    ) -> list[Sequence[Hashable]]:
+        """Columns (n,) of what tells the masks of some particles that read the same values: where
+        their texts stand. () where nothing does. of: of `_read`."""
+        columns: list[Sequence[Hashable]] = []
+        if self._prefix is not None and (so_far := self._so_far.get(of)) is not None:
+            nodes, starts = [c.node for c in contexts], [c.start for c in contexts]
+            for masks in (so_far.of_all, so_far.going_on):
+                columns.append(
+                    [None] * len(nodes) if masks is None else masks.positions_at(nodes, starts)
+                )
+        if self._of_text is not None and (guide := self._guides.get(of)) is not None:
+            columns.append(guide.places(slots, contexts))
+        return columns
 
 
 Weight = tuple[float, tuple[Charge, ...]]

@@ -21,7 +21,7 @@ next draw asks a model or fails.
 
 In a run that records or blames, drafts, forgets masses, guesses or chooses its own steps, everybody
 goes alone; so do draws that look ahead, from other distributions than one context, and of texts
-that a constraint guides to their end.
+that a schema or a grammar guides, or a constraint on what ends them.
 """
 
 from __future__ import annotations

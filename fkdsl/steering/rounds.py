@@ -112,9 +112,9 @@ class Rounds:
                     particle.rows[node] = row
         draws = [step.draw for step, _ in requests if step.draw is not None]
         self.filter_texts(draws)
+        self.prepare_masks(requests)
         if draws:
             self.sum_parts_of_rows(draws)
-        self.prepare_masks(requests)
         if self._on_device:
             self.read_rows(draws)
         choose_together(draws, self.settings)

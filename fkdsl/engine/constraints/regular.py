@@ -57,6 +57,7 @@ class RegularMasks:
         self._prefix_masks: dict[Position, Mask] = {}
         self._spelt: dict[bytes, dict[str, list[int]]] = {}
         self._distances: NDArray[np.float64] | None = None
+        self._far: int | None = None
         self.steps, self._too_many = 0, False
         self._behaviours: Behaviours | None = None
         self._least: LeastTokens | NDArray[np.float64] | None = None
@@ -150,7 +151,7 @@ class RegularMasks:
     def mask(self, position: Position, left: TokensLeft) -> Mask:
         """(V,) the tokens after which the text can still be completed; an end if it is complete."""
         if left is not None:
-            left = min(left, self._horizon())
+            left = min(left, self.horizon())
         key = (position, left)
         if key not in self._masks:
             while len(self._masks) >= ROWS_KEPT:
@@ -387,9 +388,11 @@ class RegularMasks:
             self._distances, self.steps = distances(after, table, automaton.accepting, pieces)
         return self._distances
 
-    def _horizon(self) -> int:
-        """A number of tokens within which every text that can be completed can be completed."""
-        distances = self.distances()
-        if distances is None:
-            return MOST_TOKENS_LEFT
-        return int(distances[np.isfinite(distances)].max(initial=0))
+    def horizon(self) -> int:
+        """A number of tokens within which every text is completed that can be at all."""
+        if self._far is None:
+            distances = self.distances()
+            if distances is None:
+                return MOST_TOKENS_LEFT
+            self._far = int(distances[np.isfinite(distances)].max(initial=0))
+        return self._far
