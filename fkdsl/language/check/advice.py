@@ -25,6 +25,7 @@ from fkdsl.values.types import (
     TOKEN,
     Dist,
     List,
+    OneOf,
     Type,
     common_type,
 )
@@ -98,10 +99,10 @@ def conversion(wanted: Type, actual: Type, e: Expr) -> Advice:
             return Advice(f"write a number for `{x}`")
         case _ if wanted == FLOAT and actual in TEXTS:
             return _written(e, "write `float({})`")
-        case _ if wanted == CONTEXT:
+        case _ if wanted in (CONTEXT, OneOf((CONTEXT, Dist(TOKEN)))):
             if actual == Dist(TOKEN):
                 return Advice("only a context made by prompt, chat or fork has a text")
-            return Advice("make one: `lm = prompt(...)`")
+            return Advice(f"make one: `lm = prompt({x if actual in TEXTS else '...'})`")
         case Dist():
             return Advice(
                 "distributions are made by bernoulli(p), normal(mean, sd), ..., "

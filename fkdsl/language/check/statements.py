@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fkdsl.base.errors import InternalError
+from fkdsl.language.check.advice import shown
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.expressions import Expressions
 from fkdsl.language.check.operators import (
@@ -191,12 +192,15 @@ class Body:
                     edits=edits.set_to(target.span),
                 )  # fmt: skip
             else:
-                self.report.error(
-                    "FK215", f"`~` needs a distribution, not {a(actual)}", value.span,
-                    f"this is `{actual}`",
-                    f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, `~ "
-                    "bernoulli(0.5)`",
-                )  # fmt: skip
+                help = (
+                    "write `a * b` for both at once, or `mixture([a, b])` for one or the other"
+                    if isinstance(value, tree.BoolOp)
+                    and all(isinstance(e, tree.Name) for e in value.operands)
+                    else f"write `{target.name} = ...` to set it, or draw: `{target.name} ~ lm`, "
+                    "`~ bernoulli(0.5)`"
+                )
+                message = f"`~` needs a distribution, not {a(actual)}"
+                self.report.error("FK215", message, value.span, f"this is `{actual}`", help)
             return actual
         if not is_token_distribution(actual) and not self.appends(value):
             self.latents.append((target, actual))
@@ -227,12 +231,14 @@ class Body:
         actual = x.type_of(s.distribution)
         item = drawn_type(actual)
         if item is None:
-            x.type_of(s.value)
+            reversed_ = drawn_type(x.type_of(s.value)) is not None
             self.report.error(
                 "FK215", f"`observe ... ~` needs a distribution, not {a(actual)}",
                 s.distribution.span,
                 f"this is `{actual}`",
-                "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
+                f"the value comes first: `observe {shown(s.distribution)} ~ {shown(s.value)}`"
+                if reversed_
+                else "write `condition ... == ...`, or observe from `normal(mean, sd)`, `lm`, ...",
             )  # fmt: skip
             return
         if item == TOKEN:

@@ -78,7 +78,15 @@ _WORDS = {
     "--": " -= 1",
 }  # fmt: skip
 """What to write for those that have words here."""
-_CURLY = {"“": '"', "”": '"', "‘": "'", "’": "'"}  # noqa: RUF001
+_ALIKE = {
+    "“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "–": "-", "—": "-", "×": "*",  # noqa: RUF001
+    "÷": "/", "≤": "<=", "≥": ">=", "≠": "!=", "…": "...", "（": "(", "）": ")", "，": ",",  # noqa: RUF001
+    "：": ":", "\u00a0": " ",  # noqa: RUF001
+}  # fmt: skip
+"""What to write for signs that look like ours, as editors and other keyboards make them."""
+NEW_LINE = "; a line break in it is written `\\n`"
+NO_CONVERSION = "leave `!r` out: values are written as `str` writes them"
+_CONVERSION = re.compile(r"![rsa](?=[}:])")
 
 
 class Lexer:
@@ -128,10 +136,9 @@ class Lexer:
             again = self.stop if self.inline else self.next_statement(where)
             tokens = [t for t in tokens if t.start_pos is not None and t.start_pos < again]
             self.diagnostics[:] = [d for d in self.diagnostics if d.span.start < again]
-            help = f"close it with `{PAIRS[opened]}`"
-            self.error(
-                "FK102", f"`{opened}` is never closed", where, where + 1, "opened here", help
-            )
+            if not any(d.code == "FK101" and d.span.start > where for d in self.diagnostics):
+                what, help = f"`{opened}` is never closed", f"close it with `{PAIRS[opened]}`"
+                self.error("FK102", what, where, where + 1, "opened here", help)
             self.at, self.brackets = again, []
             if again < self.stop:
                 tokens.append(self.token("NEWLINE", again - 1, again))
@@ -210,8 +217,8 @@ class Lexer:
                 at,
                 self.at,
                 "not part of the language",
-                _PYTHONISMS[bad],
-                _WORDS.get(bad),
+                NO_CONVERSION if _CONVERSION.match(text, at) else _PYTHONISMS[bad],
+                None if _CONVERSION.match(text, at) else _WORDS.get(bad),
             )
         elif match := _OPERATOR.match(text, at, self.stop):
             self.at = match.end()
@@ -349,7 +356,7 @@ class Lexer:
                     at,
                     match.end(),
                     label,
-                    f"add {quote} at its end",
+                    f"add {quote} at its end" + NEW_LINE * (len(quote) == 1),
                 )
                 yield Token("STRING", '""', start_pos=at, end_pos=end)
                 return
@@ -370,7 +377,7 @@ class Lexer:
         while self.at < self.stop and self.text[self.at] == c:
             self.at += 1
         shown = c if c.isprintable() else f"U+{ord(c):04X}"
-        help = f"write {_CURLY[c]}" if c in _CURLY else "delete it"
+        help = f"write {_ALIKE[c].replace(' ', 'a plain space')}" if c in _ALIKE else "delete it"
         self.error(
             "FK104",
             f"a stray {shown!r}" if c.isprintable() else f"a stray {shown}",
@@ -378,5 +385,5 @@ class Lexer:
             self.at,
             "here",
             help,
-            _CURLY.get(c, ""),
+            _ALIKE.get(c, ""),
         )

@@ -20,6 +20,7 @@ from fkdsl.values.types import NAMED_TYPES
 BLOCKS = {"def", "program", "if", "elif", "else", "for", "while", "test"}
 COMPARING = {"if", "elif", "while", "condition", "return", "factor", "twist", "expect", "observe"}
 """Words that begin a line in which `=` is meant as `==`."""
+COMPARISONS = ("LT", "GT", "LE", "GE", "EQEQ", "NE", "IN", "COMPARE")
 OF_A_STATEMENT = ("EQUAL", "TILDE", "DOT", "LSQB", "PLUSEQ", "MINUSEQ", "COMMA")
 """What stands behind a variable that begins a line."""
 
@@ -67,7 +68,7 @@ def not_indented(stop: Stop) -> Diagnostic | None:
 def no_colon(stop: Stop) -> Diagnostic | None:
     if stop.token.type != "NEWLINE" or "COLON" not in stop.expected or stop.first not in BLOCKS:
         return None
-    message = f"a `{stop.first}` line ends with `:`"
+    message = f"{'an' if stop.first[0] in 'ei' else 'a'} `{stop.first}` line ends with `:`"
     change = edits.behind(stop.place(stop.before), ":") if stop.before is not None else ()
     return stop.mistake("FK122", message, "expected `:`", "add `:`", change)
 
@@ -164,8 +165,120 @@ def dots(stop: Stop) -> Diagnostic | None:
     return stop.mistake("FK120", "`...` is no statement", "here", "write `pass`")
 
 
+def comment(stop: Stop) -> Diagnostic | None:
+    """`// a comment`, `/* a comment`, `-- a comment`."""
+    text, start = stop.source.text, stop.span.start
+    sign = next((s for s in ("//", "/*", "--") if text.startswith(s, start)), "")
+    if stop.line or not sign:
+        return None
+    where = Span(stop.source, start, start + len(sign))
+    change = edits.instead(where, "#")
+    help = "a comment begins with `#`"
+    return Diagnostic("FK120", f"unexpected `{sign}`", where, "here", help, edits=change)
+
+
+def misplaced_declaration(stop: Stop) -> Diagnostic | None:
+    """`infer`, `query`, `test` or a `model` within a block."""
+    before = stop.before
+    if before is None or len(stop.line) != 1 or before.type != "NAME":
+        return None
+    if str(before) not in DECLARATIONS or stop.token.type not in ("NAME", "STRING"):
+        return None
+    where = stop.place(before)
+    column = where.column
+    if column == 1:
+        return None
+    message = f"`{before}` stands in a block"
+    help = f"move the line behind the block, and let `{before}` begin it without indentation"
+    return Diagnostic("FK125", message, where, "indented", help)
+
+
+def infer_text(stop: Stop) -> Diagnostic | None:
+    """`infer "smc"`."""
+    if stop.first != "infer" or stop.token.type != "STRING":
+        return None
+    name = str(stop.token).strip("\"'")
+    help = f"write `infer {name}(particles=16)`, without quotes"
+    return stop.mistake("FK120", "a method stands without quotes", "expected a name", help)
+
+
+def model_without_quotes(stop: Stop) -> Diagnostic | None:
+    """`model smollm2`."""
+    if stop.token.type != "NEWLINE" or [t.type for t in stop.line] != ["MODEL", "NAME"]:
+        return None
+    name = stop.line[1]
+    where, quoted = stop.place(name), f'"{name}"'
+    help, change = f"write `model {quoted}`", edits.instead(where, quoted)
+    return Diagnostic("FK120", "a model stands in quotes", where, "here", help, edits=change)
+
+
+def table_in_braces(stop: Stop) -> Diagnostic | None:
+    """`model m = {"": {"a": 0.5}}`."""
+    if str(stop.token) != "{" or [t.type for t in stop.line] != ["MODEL", "NAME", "EQUAL"]:
+        return None
+    help = f'write `model {stop.line[1]} = table:`, and below it lines such as `"" -> "a": 0.5`'
+    return stop.mistake("FK120", "a table has lines, and no braces", "expected `table`", help)
+
+
+def query_without_name(stop: Stop) -> Diagnostic | None:
+    """`query contains(value, "a")`."""
+    if stop.first != "query" or len(stop.line) != 2 or "EQUAL" not in stop.expected:
+        return None
+    name = stop.line[1]
+    if stop.token.type == "COLON":
+        change = edits.instead(stop.span, " =")
+        help = f"write `query {name} = ...`"
+        return stop.mistake("FK120", "unexpected `:`", "expected `=`", help, change)
+    help = f"name it: `query is_so = {name}...`"
+    return stop.mistake("FK120", "a query has a name", "expected `=`", help)
+
+
+def draw_inside(stop: Stop) -> Diagnostic | None:
+    """`1 + (t ~ lm)`."""
+    if stop.token.type != "TILDE" or stop.innermost == "":
+        return None
+    help = "draw on a line of its own before: `t ~ lm`, and use `t` here"
+    return stop.mistake("FK120", "a draw is a statement", "no `~` within a value", help)
+
+
+def half_comparison(stop: Stop) -> Diagnostic | None:
+    """`len(s) < 4 and > 2`."""
+    if stop.token.type not in COMPARISONS or not (stop.follows("AND") or stop.follows("OR")):
+        return None
+    help = "name the left side again, `x < 4 and x > 2`, or chain: `2 < x < 4`"
+    message = f"`{stop.before}` joins whole comparisons"
+    return stop.mistake("FK120", message, "what is compared?", help)
+
+
+def else_of_a_loop(stop: Stop) -> Diagnostic | None:
+    if stop.token.type not in ("ELSE", "ELIF") or stop.line:
+        return None
+    help = "indent it like its `if`; loops have none"
+    message = f"`{stop.token}` follows no `if`"
+    return stop.mistake("FK120", message, "no `if` ends here", help)
+
+
+def debugging_form(stop: Stop) -> Diagnostic | None:
+    """`f"{x=}"`."""
+    behind = stop.source.text[stop.span.end : stop.span.end + 1]
+    if stop.token.type != "EQUAL" or behind not in ("}", ":", "!") or not stop.line:
+        return None
+    help = f'write the name: `f"{stop.line[0]}={{{stop.line[0]}}}"`'
+    return stop.mistake("FK120", "unexpected `=` in an f-string", "here", help)
+
+
 LINE_MISTAKES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     another_language,
+    comment,
+    misplaced_declaration,
+    infer_text,
+    model_without_quotes,
+    table_in_braces,
+    query_without_name,
+    draw_inside,
+    half_comparison,
+    else_of_a_loop,
+    debugging_form,
     indented,
     not_indented,
     no_colon,

@@ -11,10 +11,11 @@ WORDS = {
     "try": "nothing is caught here: test the value first, such as `if valid_json(s):`",
     "except": "nothing is caught here: test the value first", "finally": "nothing is caught here",
     "global": "pass it as an argument", "nonlocal": "pass it as an argument",
-    "yield": "draw with `~`",
+    "yield": "a program has one value: `return` it",
     "async": "draw with `~`", "await": "draw with `~`",
     "assert": "write `condition`", "raise": "write `condition false`",
-    "del": "there is no `del`", "sample": "write `x ~ distribution`", "is": "write `==`",
+    "del": "there is no `del`", "sample": "write `x ~ distribution`",
+    "is": "write `==`, or `!=` for `is not`",
     "match": "write `if` and `elif`",
     "switch": "write `if` and `elif`", "case": "write `elif`", "let": "write `x = ...`",
     "var": "write `x = ...`",
@@ -51,7 +52,7 @@ MODULES = {
 """What a module of Python is wanted for."""
 EXTERN = 'a function of Python is declared: `extern def f(s: str) -> float from "file.py"`'
 METHODS = {
-    "append": "write `{0} += [{1}]`: a list is built anew",
+    "append": "write `{0} += [{1}]` of a list, `{0} += {1}` of a context",
     "extend": "write `{0} += {1}`: a list is built anew",
     "insert": "write `{0}[:i] + [x] + {0}[i:]`: a list is built anew",
     "add": "write `{0} += [{1}]`: a list is built anew",
