@@ -26,17 +26,18 @@ from fkdsl.api.request import MAX_STEPS, RunRequest, StepsByIsland
 from fkdsl.api.run import run as run_request
 from fkdsl.api.trace.file import TraceFile
 from fkdsl.base.deadline import Deadline
-from fkdsl.base.errors import CallError
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
+from fkdsl.inference.checked_model import CheckedModel
 from fkdsl.inference.result import Result
 from fkdsl.inference.run import Observer
 from fkdsl.inference.run import run as run_method
 from fkdsl.inference.samplers.adaptive import Aim
 from fkdsl.language.compile import check_file, check_source
+from fkdsl.steering.feynman_kac import SteeringModel
 
-MODEL_METHODS = ("initial", "step", "finished", "value", "key")
-"""What a Feynman-Kac model has (fkdsl.inference.interface)."""
+RUN_SETTINGS = ("timeout", "max_steps", "filtering", "observer", "exchange")
+"""What a run of a Feynman-Kac model takes beside its method's options."""
 
 
 def load(path: str | Path, *, allow_extern: bool = False, allow_outside: bool = False) -> Program:
@@ -69,8 +70,10 @@ def run(
     model: Any, method: str | None = None, *, seed: int = 0, islands: int = 1, **options: Any
 ) -> Result:
     """The Result of a method on a program (its text, a Program, or the path of a .fk file), or on
-    any FeynmanKac (fkdsl.inference.interface) written in Python. method: the program's own, or smc,
-    where it is left out.
+    any FeynmanKac written in Python. method: the program's own, or smc, where it is left out.
+    options: those of the method; for a program, all that Program.run takes; for a FeynmanKac,
+    `timeout`, `max_steps`, `filtering`, `observer` and `exchange` as there. Raises CallError for a
+    FeynmanKac that breaks one of its laws, such as a step that changes a state in place.
 
     >>> import numpy as np
     >>> class Coin:
@@ -92,17 +95,11 @@ def run(
         model = parse(model)
     if isinstance(model, Program):
         return model.run(method, seed=seed, islands=islands, **options)
-    missing = [name for name in MODEL_METHODS if not hasattr(model, name)]
-    if missing:
-        raise CallError(
-            f"this {type(model).__name__} is no program and no Feynman-Kac model: "
-            f"it has no `{missing[0]}`",
-            "give a program's text, fkdsl.load(path), "
-            "or an object with initial, step, finished, ...",
-        )
-    return run_method(
-        model, method or DEFAULT_METHOD, seed, options, islands=islands, max_steps=MAX_STEPS
-    )
+    if not isinstance(model, SteeringModel):
+        model = CheckedModel(model)
+    settings: dict[str, Any] = {"max_steps": MAX_STEPS}
+    settings |= {name: options.pop(name) for name in RUN_SETTINGS if name in options}
+    return run_method(model, method or DEFAULT_METHOD, seed, options, islands=islands, **settings)
 
 
 @dataclass(frozen=True, repr=False)

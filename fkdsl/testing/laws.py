@@ -16,11 +16,14 @@ from fkdsl.api.program import Program, parse
 from fkdsl.base.errors import CallError
 from fkdsl.base.random import Rng
 from fkdsl.base.value_keys import value_key
+from fkdsl.inference.checked_model import CheckedModel
 from fkdsl.inference.enumeration import enumerate_outcomes
 from fkdsl.inference.interface import FeynmanKac, Step
 from fkdsl.inference.methods import METHODS, check_method
 from fkdsl.inference.run import steps_of
 from fkdsl.inference.search.exact import exact
+from fkdsl.steering.feynman_kac import SteeringModel
+from fkdsl.testing.feynman_kac import Machine
 
 Measure = Mapping[Hashable, float]
 """Masses by value_key(value), not normalised: they sum to Z."""
@@ -161,7 +164,7 @@ def as_model(target: Target, model: ModelReference | None = None) -> FeynmanKac[
         raise CallError(
             "a Feynman-Kac model asks no language model by name", "give `model` with a program"
         )
-    return target
+    return target if isinstance(target, SteeringModel | Machine) else CheckedModel(target)
 
 
 def named_sampler(model: FeynmanKac[Any], method: str, options: Mapping[str, Any]) -> Sampler:

@@ -133,7 +133,7 @@ def test_nan_and_infinite_potentials_are_our_bug_and_raised_as_one(bad):
             g[0] = bad
             return x, g
 
-    with pytest.raises(InternalError):
+    with pytest.raises(InternalError):  # of our own models; others are checked
         run(Bad(), "smc")
 
 
