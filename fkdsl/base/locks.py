@@ -68,20 +68,29 @@ def taking_turns(shared: Any) -> Iterator[None]:
     >>> with taking_turns(print), taking_turns(print):
     ...     pass
     """
-    lock = _turn_of(shared)
-    if not lock.acquire(blocking=False):
-        while not lock.acquire(timeout=LOOK):
-            check()
+    turn = _taken(shared)
     try:
         yield
     finally:
-        lock.release()
+        turn.release()
 
 
 def in_turn(shared: Any, call: Callable[..., R], *args: Any) -> R:
     """What a call gives that is made within `taking_turns(shared)`."""
-    with taking_turns(shared):
+    turn = _taken(shared)
+    try:
         return call(*args)
+    finally:
+        turn.release()
+
+
+def _taken(shared: Any) -> threading.RLock:
+    """The lock of an object's turns, once it is this thread's turn."""
+    turn = _turn_of(shared)
+    if not turn.acquire(blocking=False):
+        while not turn.acquire(timeout=LOOK):
+            check()
+    return turn
 
 
 def _turn_of(shared: Any) -> threading.RLock:

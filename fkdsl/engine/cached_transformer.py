@@ -94,6 +94,7 @@ class CachedTransformer:
         # Asked once: Python takes long to find what a protocol has.
         self._sums_masked_rows = isinstance(model, SumsMaskedRows)
         self._expects_contexts = isinstance(model, ExpectsContexts)
+        self._has_encoder = isinstance(model, HasEncoder)
 
     def fresh(self) -> CachedTransformer:
         """An engine of the same model and bounds, with an empty tree and an empty cache."""
@@ -304,7 +305,7 @@ class CachedTransformer:
         if self.token_budget is not None:
             self.token_budget.take(batch, self.model.vocabulary.size)
         began = time.perf_counter()
-        encoder = self.model.encoder_work if isinstance(self.model, HasEncoder) else None
+        encoder = cast(HasEncoder, self.model).encoder_work if self._has_encoder else None
         before = replace(encoder) if encoder is not None else None
         results = in_turn(self.model, self.model.forward, batch)
         if self.meter is not None:

@@ -96,9 +96,10 @@ class IslandHistory(Generic[S]):
         before = self._last
         if self.filtering:
             self.filtering_posteriors.append(filtering_answers(self.model, step))
-        self.deaths.append((step.t, deaths_of(self.model, step, before)))
-        texts = last_texts(self.model, step, before)
-        self.last_texts = likeliest([*self.last_texts, *texts], KEPT_TEXTS)
+        if not isinstance(step, Step) or step.alive < len(step.particles):
+            self.deaths.append((step.t, deaths_of(self.model, step, before)))
+            texts = last_texts(self.model, step, before)
+            self.last_texts = likeliest([*self.last_texts, *texts], KEPT_TEXTS)
         if isinstance(step, Step):
             self.proposed += step.proposed
             self.accepted += step.accepted

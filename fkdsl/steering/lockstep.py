@@ -189,7 +189,8 @@ class Lockstep:
         drawn_from = DrawnFrom(members.kinds, contexts, [rows[c.model][c.node] for c in contexts])
         chosen = choose_tokens(drawn_from, self.engines, self._uniforms(members))
         ends: list[End] = [None] * len(members)
-        self._move_together(members, chosen, ends)
+        if len(chosen) > 1:
+            self._move_together(members, chosen, ends)
         runner = Runner(self.code, self.engines, members.rngs[0], self.limits)
         try:
             for n, choice in enumerate(chosen):

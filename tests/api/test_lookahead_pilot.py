@@ -179,7 +179,9 @@ def test_the_same_seed_decides_alike_whatever_the_batch(program, ships):
 
 def test_a_pilot_ends_where_its_first_text_does_not_look_ahead(program, ships, monkeypatch):
     ships(surrogate(program, of_b=0.75))
-    monkeypatch.setattr("fkdsl.proposals.completion.why_no_messages", lambda *args: "it is too large")
+    monkeypatch.setattr(
+        "fkdsl.proposals.completion.why_no_messages", lambda *args: "it is too large"
+    )
     engines, plain = program.engines(), program.engines()
     assert not said(program.run(engines=engines, seed=1))
     program.run(engines=plain, seed=1, lookahead="none")

@@ -88,6 +88,8 @@ class RegularMasks:
     def advance(self, position: Position, raw: bytes) -> Position:
         """The position after some more bytes."""
         state, pending = position
+        if not pending and raw.isascii():
+            return self.automaton.read(state, raw.decode()), b""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(pending + raw)
         return self.automaton.read(state, text), decoder.getstate()[0]

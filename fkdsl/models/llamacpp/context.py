@@ -209,23 +209,24 @@ class _Arrays:
 
 def _parts(runs: Sequence[Run], most: int) -> list[list[Run]]:
     """The runs in parts of at most `most` tokens and MOST_ROWS rows; long runs are cut."""
-    if sum(len(run[2]) for run in runs) <= most and sum(len(run[3]) for run in runs) <= MOST_ROWS:
+    tokens, rows = sum([len(run[2]) for run in runs]), sum([len(run[3]) for run in runs])
+    if tokens <= most and rows <= MOST_ROWS:
         return [list(runs)]
     parts: list[list[Run]] = [[]]
     tokens_left, rows_left = most, MOST_ROWS
-    for sequence, position, tokens, wanted in runs:
+    for sequence, position, ids, wanted in runs:
         at = 0
-        while at < len(tokens):
+        while at < len(ids):
             here = [w for w in wanted if w >= at]
-            end = min(len(tokens), at + tokens_left)
+            end = min(len(ids), at + tokens_left)
             if len(here) > rows_left:
                 end = min(end, here[rows_left])
             if end > at:
                 taken = [w - at for w in here if w < end]
-                parts[-1].append((sequence, position + at, tokens[at:end], taken))
+                parts[-1].append((sequence, position + at, ids[at:end], taken))
                 tokens_left, rows_left = tokens_left - (end - at), rows_left - len(taken)
                 at = end
-            if at < len(tokens):
+            if at < len(ids):
                 parts.append([])
                 tokens_left, rows_left = most, MOST_ROWS
     return parts

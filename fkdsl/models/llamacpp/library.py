@@ -249,6 +249,8 @@ def _log(level: int, text: bytes, _data: Any) -> None:
 
 def said(reset: bool = True) -> list[str]:
     """The lines of warning since the last call."""
+    if not _said:
+        return []
     lines = [line for line in _said if line]
     if reset:
         _said.clear()

@@ -91,6 +91,8 @@ class LlamaCppModel(TokenizedModel):
         threads = torch.get_num_threads()
         with self._lock:
             try:
+                if (step := self._step(rows, threads)) is not None:
+                    return step
                 asked = self._fit(rows, threads)
                 again = shared_missing(asked)
                 for segment in again:
@@ -120,6 +122,26 @@ class LlamaCppModel(TokenizedModel):
                 raise CallError(f"{self.name} has tokens from 0 to {V - 1}", "give one of these")
             if longest is not None and length_of(row.past) + len(row.tokens) > longest:
                 raise CallError(f"{self.name} reads at most {longest} tokens", "shorten the prompt")
+
+    def _step(self, rows: Sequence[ForwardRow], threads: int) -> list[ForwardResult] | None:
+        """The results of a decoding step in which each context goes on in the sequence that ends
+        with it, and has room there; None where one does not."""
+        books, context = self._sequences, self._context
+        if not rows or (ends := books.ends_of(rows)) is None:
+            return None
+        segments = [SequenceSegment(row.past, row.tokens) for row in rows]
+        if max([segment.before for segment in segments]) >= context.length:
+            return None
+        order = sorted(range(len(rows)), key=ends.__getitem__) if len(rows) > 1 else [0]
+        books.tick()
+        logits = context.decode(
+            [(ends[i], segments[i].before, rows[i].tokens, rows[i].wanted) for i in order], threads
+        )
+        for end, segment in zip(ends, segments, strict=True):
+            books.went_on(end, segment)
+        in_order = results_of(logits, [rows[i] for i in order], [segments[i] for i in order])
+        results = dict(zip(order, in_order, strict=True))
+        return [results[i] for i in range(len(rows))]
 
     def _take(self, pending: list[int]) -> tuple[list[int], list[int]]:
         """(the rows of the next batch, those that are left). Where they do not all fit, the batch

@@ -173,6 +173,37 @@ class Sequences:
 
     # ------------------------------------------------------------------ a forward
 
+    def ends_of(self, rows: Sequence[ForwardRow]) -> list[int] | None:
+        """The sequences in which rows of one token each go on, as in most decoding steps: each ends
+        with the row's past, and they are neighbours. None where it is not so; `plan` then says what
+        is to be done. Nothing is to be copied or cut."""
+        found: dict[int, None] = {}
+        for row in rows:
+            past = row.past
+            if past is None or len(row.tokens) != 1:
+                return None
+            segment = segment_of(past)
+            assert segment is not None
+            for s, count in segment.held.items():
+                path = self._held[s].path
+                if count == past.stop and s not in found and path[-1][0]() is segment:
+                    found[s] = None
+                    break
+            else:
+                return None
+        return list(found) if max(found) - min(found) == len(rows) - 1 else None
+
+    def went_on(self, sequence: int, segment: SequenceSegment) -> None:
+        """Enters that a sequence of `ends_of` has gone on by a segment."""
+        held = self._held[sequence]
+        held.path.append((ref(segment), segment.length))
+        segment.held[sequence] = segment.length
+        held.used = self._clock
+
+    def tick(self) -> None:
+        """Begins a forward of which no plan is made."""
+        self._clock += 1
+
     def order(self, rows: Sequence[ForwardRow]) -> list[int]:
         """The order in which more rows than there are sequences are computed: first those whose
         context a sequence holds, so that the others do not overwrite it unused."""
