@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkdsl.engine.constraints.automaton import Automaton
-from fkdsl.engine.constraints.languages import Length, Matches, StartsWith, Texts
+from fkdsl.engine.constraints.automaton import Automaton, automaton
+from fkdsl.engine.constraints.closed import ClosedMasks
+from fkdsl.engine.constraints.languages import (
+    Complement,
+    Contains,
+    Length,
+    Matches,
+    StartsWith,
+    Texts,
+)
 from fkdsl.engine.constraints.regular import RegularMasks
-from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.models.vocabulary import Vocabulary, decoded_text
 from tests.engine.drawn_texts import completions, decoded, finished, member, stopped, unfinished
 from tests.engine.languages import NESTED, UNTILS, languages
 
@@ -241,3 +249,62 @@ def test_masks_do_not_change_when_they_are_asked_again():
         masks.mask(masks.position(ids), left) for ids in reversed(texts) for left in (2, 1, 0, None)
     ]
     assert all((a == b).all() for a, b in zip(first, reversed(again), strict=True))
+
+
+def bytes_of_texts(tokens, is_in, until, most, closed):
+    """Every sequence of at most `most` tokens, the last of which ends texts, that the text of a
+    language may be, and where a stop or the budget ends it."""
+    good, ended, end = set(), set(), len(tokens) - 1
+
+    def walk(ids):
+        raw = b"".join(tokens[i] for i in ids)
+        text = decoded_text(raw)
+        if ids[-1:] == (end,):
+            if is_in(decoded_text(raw, True)):
+                good.add(ids)
+        elif until and until in text:
+            ended.add(ids)
+            if is_in(text[: text.index(until)]):
+                good.add(ids)
+        elif len(ids) == most:
+            if not closed and is_in(text):
+                good.add(ids)
+        else:
+            for i in range(end + 1):
+                walk((*ids, i))
+
+    walk(())
+    return good, ended
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("until", [".", ""])
+@pytest.mark.parametrize(
+    ("tokens", "exact"),
+    [
+        ((b"a", b".", b"\xc3", b"\xa9", b""), True),
+        ((b"a", b".", b"\xe2\x82", b"\xac", b"\xac.", b""), False),
+    ],
+)
+def test_masks_of_bytes_know_how_many_an_unfinished_character_needs(tokens, exact, until, closed):
+    """Exactly, where each token is one byte and characters have two."""
+    most, end = 4, len(tokens) - 1
+    vocabulary = Vocabulary(tokens, ends=frozenset({end}))
+    for language, is_in in (
+        (Matches("[aé€]*"), lambda s: set(s) <= set("aé€")),
+        (Length(2, 2), lambda s: len(s) == 2),
+        (Complement(Contains("\ufffd")), lambda s: "\ufffd" not in s),
+    ):
+        good, ended = bytes_of_texts(tokens, is_in, until, most, closed)
+        masks = (
+            ClosedMasks(language, until, vocabulary)
+            if closed
+            else RegularMasks(automaton(language, until), vocabulary)
+        )
+        beginnings = {ids[:k] for ids in good for k in range(len(ids) + 1)}
+        for ids in beginnings - ended:
+            if len(ids) < most and ids[-1:] != (end,):
+                mask = masks.mask(masks.position(ids), most - len(ids) - 1)
+                going_on = [(*ids, i) in beginnings for i in range(end + 1)]
+                assert all(m or not g for m, g in zip(mask, going_on, strict=True)), (ids, language)
+                assert not exact or mask.tolist() == going_on, (ids, language)

@@ -36,8 +36,10 @@ class ClosedMasks:
 
     def __init__(self, language: Language, until: Until, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.stopped = RegularMasks(automaton(language, until, Ending.STOP), vocabulary)
-        self.whole = RegularMasks(automaton(language, until, Ending.EOS), vocabulary)
+        self.stopped = RegularMasks(
+            automaton(language, until, Ending.STOP), vocabulary, dropped=False
+        )
+        self.whole = RegularMasks(automaton(language, until, Ending.EOS), vocabulary, dropped=False)
 
     @property
     def is_empty(self) -> bool:

@@ -18,12 +18,11 @@ from fkdsl.base.deadline import check
 from fkdsl.base.locks import locked, remember
 from fkdsl.base.probability_blocks import Mask
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
-from fkdsl.engine.constraints.charsets import REPLACEMENT
 from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from_states
 from fkdsl.engine.constraints.token_classes import Behaviours, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
-from fkdsl.engine.constraints.tokens_left import TokensLeft, suffices
-from fkdsl.engine.constraints.unfinished_characters import completions, piece_classes
+from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, suffices
+from fkdsl.engine.constraints.unfinished_characters import MOST_LEFT, Unfinished, piece_classes
 from fkdsl.engine.prefix_tree import Context
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -39,15 +38,21 @@ ROWS_KEPT = 256
 
 class RegularMasks:
     """The masks of one automaton over one vocabulary. They share the automaton's lock, since
-    computing a mask may add states to it. before: what the automaton has read before a text. steps:
-    pairs of a state and one that a token leads to, once distances were computed."""
+    computing a mask may add states to it. before: what the automaton has read before a text.
+    dropped: whether a budget may end a text in the middle of a character, which it then lacks.
+    steps: pairs of a state and one that a token leads to, once distances were computed."""
 
-    def __init__(self, automaton: Automaton, vocabulary: Vocabulary, before: str = "") -> None:
+    def __init__(
+        self, automaton: Automaton, vocabulary: Vocabulary, before: str = "", dropped: bool = True
+    ) -> None:
+        self.dropped = dropped
         self.automaton, self.vocabulary, self.tree = automaton, vocabulary, token_tree(vocabulary)
         self.lock = automaton.lock
         classes = automaton.partition.classes(self.tree.point)
         self.classes = ClassTree(self.tree, classes, automaton.partition.size)
-        self._replaced = automaton.partition.classes_of(chr(REPLACEMENT))[0]
+        pieces = [vocabulary.tokens[i] for i in self.tree.broken]
+        textless = set(np.flatnonzero(self.tree.node == 0).tolist()) - vocabulary.ends
+        self.unfinished = Unfinished(automaton.partition, pieces, bool(textless))
         self._next: dict[int, Ints] = {}
         self._masks: dict[tuple[Position, int | None], Mask] = {}
         with self.lock:
@@ -62,7 +67,7 @@ class RegularMasks:
         self._behaviours: Behaviours | None = None
         self._least: LeastTokens | NDArray[np.float64] | None = None
         self._groups: dict[bytes, dict[tuple[str, bytes], list[int]]] = {}
-        self._alike: dict[frozenset[int], bytes] = {}
+        self._alike: dict[tuple[frozenset[int], int], bytes] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -228,23 +233,10 @@ class RegularMasks:
                 decoder = codecs.getincrementaldecoder("utf-8")("replace")
                 text = decoder.decode(pending + self.vocabulary.tokens[i])
                 unfinished = decoder.getstate()[0]
-                groups.setdefault(
-                    (text, self._alike.setdefault(self._onward(unfinished), unfinished)), []
-                ).append(i)
+                kind = self.unfinished.classes(unfinished), self.unfinished.tokens(unfinished)
+                groups.setdefault((text, self._alike.setdefault(kind, unfinished)), []).append(i)
             self._groups[pending] = groups
         return self._groups[pending]
-
-    def _onward(self, pending: bytes) -> frozenset[int]:
-        """The classes of the characters that an unfinished one may become; empty if there is no
-        unfinished one. {-1} for the first bytes of a surrogate: Python waits for more bytes, and
-        then reads two or three U+FFFD."""
-        if not pending:
-            return frozenset()
-        if pending[0] == 0xED and pending[1:] >= b"\xa0":
-            return frozenset({-1})
-        return frozenset(
-            {self._replaced, *self.automaton.partition.classes_between(*completions(pending))}
-        )
 
     @locked
     def after_tokens(self, state: int) -> Ints:
@@ -286,7 +278,7 @@ class RegularMasks:
     def nearest(self, position: Position) -> int:
         """The state of a position, an unfinished character read as in `onward`."""
         state, pending = position
-        symbols = self._onward(pending)
+        symbols = self.unfinished.classes(pending)
         if not symbols or -1 in symbols:
             return state
         states = sorted({self.automaton.step(state, symbol) for symbol in symbols})
@@ -320,7 +312,7 @@ class RegularMasks:
         states: Ints = np.arange(len(table), dtype=np.int32)
         for symbol in self.automaton.partition.classes_of(text):
             states = table[states, symbol]
-        symbols, distances = sorted(self._onward(unfinished)), self.distances()
+        symbols, distances = sorted(self.unfinished.classes(unfinished)), self.distances()
         if not symbols or -1 in symbols or distances is None:
             return states
         candidates = table[states][:, symbols]
@@ -359,16 +351,21 @@ class RegularMasks:
 
     def _viable_at(self, position: Position, left: TokensLeft) -> bool:
         """`_viable` for a position in the middle of a character. Its remaining bytes may come, or
-        it may be read as U+FFFD; and if the text is accepted without it, it may be dropped at the
-        end of the budget."""
+        it may be read as U+FFFD; and if the text is accepted without it, it may be `dropped` at
+        the end of the budget."""
         state, pending = position
         if not pending:
             return bool(self._viable(np.array([state], dtype=np.int32), left)[0])
-        symbols = self._onward(pending)
-        if -1 in symbols or self.automaton.accepting[state]:
+        symbols = self.unfinished.classes(pending)
+        accepted = self.dropped and self.automaton.accepting[state]
+        if -1 in symbols or (accepted and self.unfinished.may_stay(pending, left)):
+            return True
+        replaced = self.automaton.step(state, self.unfinished.replaced)
+        if self._viable(np.array([replaced], dtype=np.int32), left)[0]:
             return True
         onward = [self.automaton.step(state, symbol) for symbol in symbols]
-        return bool(self._viable(np.array(onward, dtype=np.int32), left).any())
+        later = None if left is None else left - self.unfinished.tokens(pending)
+        return not is_spent(later) and bool(self._viable(np.array(onward, np.int32), later).any())
 
     # --------------------------------------------------------------- look-ahead
 
@@ -386,7 +383,7 @@ class RegularMasks:
             whole = self.classes.node[self.classes.node >= 0]
             after = behaviours.after[distinct(behaviours.of_node[whole])]
             broken = (self.vocabulary.tokens[i] for i in self.tree.broken)
-            pieces = piece_classes(broken, automaton.partition, self._replaced)
+            pieces = piece_classes(broken, automaton.partition, self.unfinished.replaced)
             self._distances, self.steps = distances(after, table, automaton.accepting, pieces)
         return self._distances
 
@@ -396,5 +393,5 @@ class RegularMasks:
             distances = self.distances()
             if distances is None:
                 return MOST_TOKENS_LEFT
-            self._far = int(distances[np.isfinite(distances)].max(initial=0))
+            self._far = MOST_LEFT + int(distances[np.isfinite(distances)].max(initial=0))
         return self._far

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
-from fkdsl.engine.constraints.charsets import Partition
+from fkdsl.engine.constraints.charsets import REPLACEMENT, Partition
+from fkdsl.engine.constraints.tokens_left import TokensLeft
 
 
 def piece_classes(
@@ -41,6 +42,67 @@ def _read(raw: bytes) -> set[str]:
         codecs.getincrementaldecoder("utf-8")("replace").decode(raw),
         raw.decode("utf-8", "replace"),
     }
+
+
+MOST_LEFT = 3
+"""Most bytes that an unfinished character lacks."""
+
+
+class Unfinished:
+    """What unfinished characters may become in the texts of an automaton over a vocabulary. pieces:
+    the tokens that are not whole characters. silent: whether a token that ends no text has no
+    text."""
+
+    def __init__(self, partition: Partition, pieces: Iterable[bytes], silent: bool) -> None:
+        self._partition, self._silent = partition, silent
+        self.replaced = partition.classes_of(chr(REPLACEMENT))[0]
+        self._run = finishing_run(pieces)
+
+    def classes(self, pending: bytes) -> frozenset[int]:
+        """The classes of the characters that an unfinished one may become; empty if there is no
+        unfinished one. {-1} for the first bytes of a surrogate: Python waits for more bytes, and
+        then reads two or three U+FFFD."""
+        if not pending:
+            return frozenset()
+        if pending[0] == 0xED and pending[1:] >= b"\xa0":
+            return frozenset({-1})
+        between = self._partition.classes_between(*completions(pending))
+        return frozenset({self.replaced, *between})
+
+    def tokens(self, pending: bytes) -> int:
+        """The fewest tokens that finish it, as far as it is known."""
+        return 0 if self._run is None else -(-bytes_left(pending) // self._run)
+
+    def may_stay(self, pending: bytes, left: TokensLeft) -> bool:
+        """Whether it may be unfinished still where a budget of so many tokens has ended."""
+        return left is None or self._silent or left < bytes_left(pending)
+
+
+def finishing_run(pieces: Iterable[bytes]) -> int | None:
+    r"""How many of the bytes that an unfinished character lacks one token brings at most; None where
+    a token brings some and goes on with other text, so that it is not known what it saves.
+
+    >>> finishing_run([b"\xc3", b"\xa9", b"\x82\xac"]), finishing_run([b"\xa9."])
+    (2, None)
+    """
+    most = 1
+    for raw in pieces:
+        brings = next((k for k, b in enumerate(raw) if not 0x80 <= b < 0xC0), len(raw))
+        if 0 < brings < len(raw):
+            return None
+        most = max(most, brings)
+    return most
+
+
+def bytes_left(pending: bytes) -> int:
+    r"""The bytes that an unfinished character lacks.
+
+    >>> [bytes_left(pending) for pending in (b"", b"\xc3", b"\xe2", b"\xe2\x82", b"\xf0")]
+    [0, 1, 2, 1, 3]
+    """
+    first = pending[0] if pending else 0
+    length = 4 if first >= 0xF0 else 3 if first >= 0xE0 else 2 if first >= 0x80 else 0
+    return max(length - len(pending), 0)
 
 
 def completions(pending: bytes) -> tuple[int, int]:
