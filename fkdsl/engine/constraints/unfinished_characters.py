@@ -79,7 +79,7 @@ class Unfinished:
 
 
 def finishing_run(pieces: Iterable[bytes]) -> int | None:
-    r"""How many of the bytes that an unfinished character lacks one token brings at most; None where
+    r"""How many of the bytes that an unfinished character lacks one token brings at most; None if
     a token brings some and goes on with other text, so that it is not known what it saves.
 
     >>> finishing_run([b"\xc3", b"\xa9", b"\x82\xac"]), finishing_run([b"\xa9."])
