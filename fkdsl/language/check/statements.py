@@ -35,6 +35,9 @@ from fkdsl.values.types import (
     accepts,
 )
 
+DENSITIES = ("normal", "uniform", "beta")
+"""Distributions of which each number has probability 0."""
+
 
 class Body:
     """Checks the statements of one def or program; `check` gives its return type."""
@@ -266,6 +269,24 @@ class Body:
                     "always the same",
                     "test a value",
                 )
+            case tree.Compare(first=a, rest=((("==", b),))):
+                for x, other in ((a, b), (b, a)):
+                    self._hit_by_chance(test, x, other)
+
+    def _hit_by_chance(self, test: tree.Expr, x: tree.Expr, other: tree.Expr) -> None:
+        """Warns of `x == 0.5` where x is a draw from a density, which has each number with
+        probability 0."""
+        if not isinstance(x, tree.Name):
+            return
+        everything = statements(self.definition.body)
+        sets = [s for s in everything if any(t.name == x.name for t in targets(s))]
+        match sets:
+            case [tree.Draw(value=tree.Call(function=of) as drawn)] if of.name in DENSITIES:
+                within = f"abs({x.name} - {shown(other)})"
+                observed = f"observe {shown(other)} ~ {shown(drawn)}"
+                help = f"write `{observed}` in place of the draw, or a range: `{within} < 0.1`"
+                message = f"`{x.name}` is drawn from a density, and never equals a number by chance"
+                self.report.warning("FK312", message, test.span, "has probability 0", help)
 
     # -------------------------------------------------------------------- others
 
