@@ -48,6 +48,10 @@ CALLS = {
         ["check", "programs/short_words.fk"],
         (*MODELS, *RUNS, *LISTED, *CHECKS_NOTHING_WITH),
     ),
+    "check of a loop over words": (
+        ["check", "programs/haiku.fk"],
+        (*MODELS, *RUNS, *LISTED, *CHECKS_NOTHING_WITH),
+    ),
     "fmt": (
         ["fmt", "--check", TABLE],
         (*MODELS, *RUNS, *LISTED, "numpy", "fkdsl.ir", "fkdsl.values.library"),

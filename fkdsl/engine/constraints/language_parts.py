@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
@@ -24,6 +25,7 @@ from fkdsl.engine.constraints.languages import (
     Language,
     Larger,
     Listed,
+    Matches,
     MayFail,
     NoneIf,
     One,
@@ -33,10 +35,16 @@ from fkdsl.engine.constraints.languages import (
     Sliced,
     Stripped,
     Summed,
+    Texts,
     Times,
     Undivided,
     WholeNumber,
 )
+
+PLAIN_PATTERN = re.compile(r"(?:(?:\[[A-Za-z'-]+\]|\\[dw]|[A-Za-z0-9])[+*]?){1,8}")
+"""Patterns that are a few characters and classes in a row."""
+SHORT = 100
+"""Most characters of few texts."""
 
 
 def conjunct_languages(language: Language) -> Iterable[Language]:
@@ -46,6 +54,37 @@ def conjunct_languages(language: Language) -> Iterable[Language]:
             yield from conjunct_languages(part)
     else:
         yield language
+
+
+def is_plain(language: Language) -> bool:
+    """Whether a language is seen at once to have a small automaton: of every word it is said that
+    it is, or is not, one of few texts, or that it matches a pattern of a few characters and
+    classes. No automaton is made for that, nor what makes them imported.
+
+    >>> every = OneOf((Row((Times(One(Matches("[a-z'-]+")), 0, -1),)),))
+    >>> is_plain(Listed("words", every)), is_plain(Matches("(a|b)*"))
+    (True, False)
+    """
+    match language:
+        case Listed(by="words", items=OneOf(parts=(Row(parts=parts),))):
+            ones = [part.part for part in parts if isinstance(part, Times)]
+            return len(ones) == len(parts) and all(
+                isinstance(one, One) and _is_plain_word(one.part) for one in ones
+            )
+    return False
+
+
+def _is_plain_word(language: Language) -> bool:
+    match language:
+        case Matches(pattern):
+            return PLAIN_PATTERN.fullmatch(pattern) is not None
+        case Texts(texts):
+            return sum(map(len, texts)) <= SHORT
+        case Complement(part):
+            return _is_plain_word(part)
+        case Both(parts):
+            return not parts
+    return False
 
 
 def words_together(parts: Iterable[Language]) -> list[Language]:

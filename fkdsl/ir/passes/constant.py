@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fkdsl.base.folders import Folder
 from fkdsl.base.lazy import lazy_import
 from fkdsl.base.spans import Source, Span
+from fkdsl.engine.constraints.language_parts import is_plain
 from fkdsl.engine.constraints.languages import Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
@@ -66,7 +67,9 @@ def why_not_followed(e: ir.Expr, folders: Mapping[Source, Folder]) -> str:
     """Why no mask can follow any part of a language; "" if one can, or if the language is not known
     before the program runs."""
     language = known_language(e, folders)
-    return constraint.why_unfollowed(language) if language is not None else ""
+    if language is None or is_plain(language):
+        return ""
+    return constraint.why_unfollowed(language)
 
 
 def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
