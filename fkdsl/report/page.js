@@ -82,7 +82,7 @@
       at("queries").append(element("h3", {}, "Queries"), table(
         ["query", "mean", "standard error", "interval"],
         queries.map(([name, q]) => [
-          value(name), figure(number(q.mean)), figure(number(q.se)),
+          value(name), figure(number(q.mean)), figure(q.se === 0 && q.interval ? "" : number(q.se)),
           figure(q.interval ? `${number(q.interval[0])} to ${number(q.interval[1])}` : ""),
         ]),
       ));

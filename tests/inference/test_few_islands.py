@@ -1,6 +1,7 @@
 """Intervals of few islands of a skewed method cover what they are to cover, and what rests on one
 ancestor says so."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 
 from fkdsl.api import parse
+from fkdsl.api.trace.file import read_trace
+from fkdsl.api.trace.replay import Replay
+from fkdsl.cli.main import main
 from fkdsl.cli.report import result_json, result_text, table
 from fkdsl.inference.assess.quantiles import quantile_interval
 from fkdsl.inference.assess.uncertainty import Islands, t_quantile
 from fkdsl.inference.result import Answer
+from fkdsl.report.data import report_data
 
 RUNS = 400
 SKEWED = {
@@ -156,6 +161,15 @@ def test_a_posterior_of_one_surviving_ancestor_says_so_on_its_line():
     assert result_json(result)["posterior"][0]["probability"] is None
     assert result_json(result)["sole"] == "ancestor"
     assert "the percentages are those of about as many independent draws" in result.notes[0]
+
+
+def test_a_trace_knows_that_its_answer_rests_on_one_ancestor(tmp_path, capsys):
+    path = str(tmp_path / "run.jsonl")
+    ONE_LEFT.run(method="smc", particles=16, seed=1, ess=1.0, trace=path)
+    assert main(["replay", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["posterior"][0]["probability"] is None
+    answer = report_data(Replay(read_trace(path)))["result"]
+    assert (answer["posterior"][0]["probability"], answer["sole"]) == (None, "ancestor")
 
 
 def test_what_four_decimals_cannot_show_is_no_0_and_no_1():
