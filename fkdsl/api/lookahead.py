@@ -39,12 +39,14 @@ USES = {"proposal": (True, False), "twist": (False, True), "both": (True, True)}
 CHOICES = (AUTO, NONE, *USES)
 DISTIL = "make one: fkdsl distil MODEL --out FILE; then --lookahead FILE"
 
+RAISED = "its probabilities are raised to the power {power:.2f}"
 REASONS = {
     "exaggerates": "what it holds to be all but impossible comes about",
     "misled": "draws come {gain:.1f} nats nearer to the posterior without it",
-    "partly": "it exaggerates, so its probabilities are raised to the power {power:.2f}",
+    "partly": f"it exaggerates, so {RAISED}",
     "agrees": "it was right",
-    "died": "no particle lived either way",
+    "died": f"no particle lived either way, so {RAISED}",
+    "far": f"no particle came near to what it expects, so {RAISED}",
 }
 """Why a pilot has `auto` look ahead or not, by the nats that draws gain and the power of h."""
 AGAINST = ("exaggerates", "misled")

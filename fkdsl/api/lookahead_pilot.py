@@ -35,6 +35,11 @@ half that looks ahead, and `gain` is not known. (A half that looks ahead hurries
 and there agrees with itself: so that it agrees is not enough. And of a text of which little is
 expected what comes first agrees with anything.)
 
+Where no particle lives, or those that do weigh far less than the surrogate expected, their paths
+went where nobody should go, and say nothing of h. Conditions that no automaton says have ended
+them, or masks have forced them; the model may come to what is asked by ways that the surrogate
+thinks little of, or by those that it points to. Then b is MIDDLE.
+
 A surrogate may be right in the mean and wrong from text to text. Of every particle it is known by
 how many nats r_i it would have weighed more by the draws of the other half. Under the posterior the
 mean of the log weight of a path is log Z plus the divergence KL(posterior || law of the draws), so
@@ -82,6 +87,9 @@ ESS = 0.75
 SPREAD, NOISE = 0.3, 1.25
 """How far b is from POWER, and nats by which what comes of a path is uncertain: the standard
 deviations of the prior and of the observations from which b is found."""
+MIDDLE, FAR = 0.35, 10.0
+"""The power of h where a pilot says nothing of it; and nats by which the heaviest particle weighs
+less than the surrogate expected of a text, from which on it does not."""
 LEAST_POWER = 0.01
 """The power of h below which draws do not look ahead."""
 CLOSE = 0.05
@@ -192,9 +200,11 @@ class TrialPaths:
     def reason(self) -> str:
         """A key of REASONS (fkdsl.api.lookahead); one of AGAINST where the run is not to look
         ahead."""
-        power = self.power()
-        if log_sum_exp(self.log_weights) == -np.inf:
+        power, heaviest = self.power(), self.log_weights.max()
+        if heaviest == -np.inf:
             return "died"
+        if not self.ended_early and heaviest < self._expected() - FAR:
+            return "far"
         if power < LEAST_POWER:
             return "exaggerates"
         if power < POWER - CLOSE:
@@ -205,8 +215,15 @@ class TrialPaths:
         return "misled" if self._plain_is_heavier() and self._mass() >= MASS else "agrees"
 
     def power(self) -> float:
-        """The power of h that what came agrees with, up to POWER."""
+        """The power of h that what came agrees with, up to POWER; MIDDLE where nothing did."""
+        if not self.ended_early and self.log_weights.max() < self._expected() - FAR:
+            return MIDDLE
         return self._power(looks=self.ended_early or not self._plain_is_heavier())
+
+    def _expected(self) -> float:
+        """What the surrogate expected the texts to weigh at their beginnings: the mean over paths,
+        nats."""
+        return math.fsum(path.begun for path in self.paths) / len(self.paths)
 
     def _power(self, looks: bool) -> float:
         """That by one half."""

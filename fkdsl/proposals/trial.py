@@ -42,7 +42,7 @@ class TrialPath:
     compared, the beginnings of texts and what follows each of their tokens. squares, products: the
     sums of x^2 and of x y over them, nats^2, of tokens so far. expected: the sum of x over those of
     the present text. held: b log h after its last token. first, last: x at the beginning of the
-    present text, and now.
+    present text, and now. begun: the sum of x at the beginnings of all texts.
     """
 
     looks: bool
@@ -55,6 +55,7 @@ class TrialPath:
     held: float = 0.0
     first: float = 0.0
     last: float = 0.0
+    begun: float = 0.0
 
     def copy(self) -> TrialPath:
         """One that goes its own way."""
@@ -68,6 +69,7 @@ class TrialPath:
             return
         if tilt.log_h_0 is not None:
             self.expected, self.first = 0.0, tilt.log_h_0
+            self.begun += tilt.log_h_0
             self._point(tilt.log_h_0, tilt.power)
         # What comes now, all places before it have had to expect.
         self.products += self.expected * (log_A_h - self.held if self.looks else log_A)

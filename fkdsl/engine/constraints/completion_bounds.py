@@ -17,6 +17,7 @@ Law: a token is refused only if no text of the outline can be completed in the t
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +29,7 @@ from fkdsl.engine.constraints.cut_expressions import CutAlgebra
 from fkdsl.engine.constraints.expressions import Algebra, TooComplex
 from fkdsl.engine.constraints.followed import followed
 from fkdsl.engine.constraints.grammar_outlines import grammar_outline
+from fkdsl.engine.constraints.json_decimals import with_decimals
 from fkdsl.engine.constraints.language_charsets import white_space
 from fkdsl.engine.constraints.languages import GrammarText, JsonText, Language, Outlined
 from fkdsl.engine.constraints.outlines import Outline, character_in, repeated, sequence
@@ -57,8 +59,8 @@ def outline_of(language: Language) -> Outline | None:
         match language:
             case GrammarText(grammar):
                 return grammar_outline(grammar)
-            case JsonText() if followed(language).grammar:
-                outline = schema_outline(followed(language).schema)
+            case JsonText() if (found := followed(replace(language, within=()))).grammar:
+                outline = schema_outline(with_decimals(found.schema, language.within))
                 if language.stripped:
                     space = repeated(character_in(white_space("")))
                     return Outline(outline.rules, sequence(space, outline.start, space))

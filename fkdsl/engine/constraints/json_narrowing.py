@@ -21,6 +21,7 @@ from typing import Any
 
 from fkdsl.engine.constraints import json_numbers
 from fkdsl.engine.constraints.followed import followed
+from fkdsl.engine.constraints.json_decimals import decimal_bounds, with_decimals
 from fkdsl.engine.constraints.json_fields import with_tests
 from fkdsl.engine.constraints.json_languages import JsonField, JsonItems, JsonNumbers
 from fkdsl.engine.constraints.json_numbers import (
@@ -73,7 +74,10 @@ def narrowed(parts: Iterable[Language]) -> tuple[list[Part], list[str]]:
     found = []
     for part in others:
         whole = _narrowed(part, tests, json_numbers.MOST_INTERVALS)
-        outlined = (_narrowed(part, tests, most) for most in OUTLINED_INTERVALS)
+        outlined = [_narrowed(part, tests, most) for most in OUTLINED_INTERVALS]
+        if bounds := decimal_bounds(_sorted(tests)[0]):
+            within = [replace(o, within=bounds) for o in outlined if isinstance(o, JsonText)]
+            outlined = [*within, outlined[-1]]
         found.append((whole, tuple(dict.fromkeys(outlined))))
     return found, weak
 
@@ -192,8 +196,10 @@ def idle_tests(languages: Sequence[Language | None]) -> list[int]:
 
 
 def _with_all(schemas: Iterable[Any], tests: Mapping[int, Language]) -> list[str]:
-    most = OUTLINED_INTERVALS[1]
-    return [json.dumps(narrowed_schema(schema, list(tests.values()), most)) for schema in schemas]
+    most, of_tests = OUTLINED_INTERVALS[1], list(tests.values())
+    bounds = decimal_bounds(_sorted(of_tests)[0])
+    found = [narrowed_schema(schema, of_tests, most) for schema in schemas]
+    return [json.dumps([schema, with_decimals(schema, bounds)]) for schema in found]
 
 
 def narrowed_schema(

@@ -15,6 +15,8 @@ GrammarText.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.outlines import Outline
 
@@ -243,7 +245,8 @@ class JsonText(Language):
     is asserted. order: whether properties must come in the schema's order. spaces: how many
     characters of white space may stand in a row outside of texts. before: a text that stands before
     those of the language, and makes them whole. stripped: whether they may have white space, as
-    `strip` takes it away, at their ends."""
+    `strip` takes it away, at their ends. within: bounds on numbers in it, for outlines alone
+    (json_decimals.Bounds)."""
 
     schema: str
     format: bool = True
@@ -251,6 +254,7 @@ class JsonText(Language):
     spaces: int = SPACES
     before: str = ""
     stripped: bool = False
+    within: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ FIRST_DIGIT = character_in(characters_of(digits[1:]))
 POINT, MINUS = text_tree("."), text_tree("-")
 MOST_DIGITS = 15
 """Digits up to which bounds count: llguidance has them as floats."""
+WITHIN = "x-within"
+"""A keyword of outlines alone: bounds on numbers without an exponent, [text of a fraction, whether
+it is none of the numbers itself] for the least and the greatest, None for none."""
 PLACES = 30
 """Digits behind the point up to which bounds count."""
 MOST_STATES = 400
@@ -83,19 +86,42 @@ def integer(least: int | None = None, most: int | None = None, step: int | float
     return of_both_signs(between, *ends)
 
 
-def number(low: End | None = None, high: End | None = None) -> Tree:
-    """The numbers within bounds; without any, those with an exponent too, as llguidance has it."""
+def number(
+    low: End | None = None,
+    high: End | None = None,
+    within: tuple[End | None, End | None] = (None, None),
+) -> Tree:
+    """The numbers within bounds; without any, those with an exponent too, as llguidance has it.
+    within: bounds that those without an exponent have besides."""
     if any(end is not None and not _is_written(end.value) for end in (low, high)):
         low = high = None
+    free = low is None and high is None
+    low, high = nearer(low, within[0], up=True), nearer(high, within[1], up=False)
+    if any(end is not None and not _is_written(end.value) for end in (low, high)):
+        low = high = None
+    exponent = sequence(
+        character_in(characters_of("eE")), repeated(character_in(characters_of("-+")), 0, 1), DIGITS
+    )
+    digits = sequence(integer(), repeated(sequence(POINT, DIGITS), 0, 1))
     if low is None and high is None:
-        exponent = sequence(
-            character_in(characters_of("eE")),
-            repeated(character_in(characters_of("-+")), 0, 1),
-            DIGITS,
-        )
-        fraction = repeated(sequence(POINT, DIGITS), 0, 1)
-        return sequence(integer(), fraction, repeated(exponent, 0, 1))
-    return of_both_signs(decimals, low, high)
+        return sequence(digits, repeated(exponent, 0, 1)) if free else digits
+    bounded = of_both_signs(decimals, low, high) if _are_apart(low, high) else NO_TEXT
+    return alternatives(bounded, sequence(digits, exponent)) if free else bounded
+
+
+def _are_apart(low: End | None, high: End | None) -> bool:
+    """Whether there are numbers within bounds."""
+    if low is None or high is None or low.value < high.value:
+        return True
+    return low.value == high.value and not (low.strict or high.strict)
+
+
+def nearer(a: End | None, b: End | None, up: bool) -> End | None:
+    """Of two bounds from below, up, or from above, that which leaves fewer numbers."""
+    if a is None or b is None:
+        return a or b
+    sign = 1 if up else -1
+    return max(a, b, key=lambda end: (sign * end.value, end.strict))
 
 
 def of_both_signs(between: Between, low: End | None, high: End | None) -> Tree:

@@ -86,8 +86,8 @@ def with_rest(divisor: int, rests: frozenset[int]) -> Outlined:
 def decimals_within(least: float | None, most: float | None, strict: bool = False) -> Outlined:
     """The texts of whose number, as a float, is from least to most, or strictly between them; and
     those with an exponent, whatever they write. Of those that are rounded to a bound a few more."""
-    low = None if least is None else _where_rounded(least, not strict, up=False)
-    high = None if most is None else _where_rounded(most, not strict, up=True)
+    low = None if least is None else where_rounded(least, not strict, up=False)
+    high = None if most is None else where_rounded(most, not strict, up=True)
 
     def between(near: End | None, far: End | None) -> Tree:
         return sequence(repeated(text_tree("0")), decimals(near, far, bare=True))
@@ -106,13 +106,20 @@ def decimals_within(least: float | None, most: float | None, strict: bool = Fals
     return Outlined(Outline({}, _spaced(whole)))
 
 
-def _where_rounded(bound: float, itself: bool, up: bool) -> End:
+def where_rounded(bound: float, itself: bool, up: bool, factor: int = 1) -> End:
     """Where the numbers end that are rounded to a bound, or else to its neighbour on this side; cut
-    to PLACES outwards."""
+    to PLACES outwards. factor: what they are multiplied with, 1 or more; then they are rounded
+    once as they are read, and once more."""
     if bound == 0.0 and not itself:
         return End(fraction(0), strict=True)
     towards = math.inf if up == itself else -math.inf
-    middle = (fraction(bound) + fraction(math.nextafter(bound, towards))) / 2
+    middle = (fraction(bound) + fraction(math.nextafter(bound, towards))) / (2 * factor)
+    if factor != 1:
+        outwards = math.inf if up else -math.inf
+        last = float(middle)
+        if last != middle and (last > middle) == up:
+            last = math.nextafter(last, -outwards)
+        middle = (fraction(last) + fraction(math.nextafter(last, outwards))) / 2
     scaled = middle * 10**PLACES
     return End(fraction(math.ceil(scaled) if up else math.floor(scaled), 10**PLACES))
 

@@ -32,7 +32,7 @@ from fkdsl.engine.constraints.json_outlines import (
     string_of,
     written,
 )
-from fkdsl.engine.constraints.number_outlines import End, fraction, integer, number
+from fkdsl.engine.constraints.number_outlines import WITHIN, End, fraction, integer, number
 from fkdsl.engine.constraints.outlines import (
     NO_TEXT,
     Outline,
@@ -146,7 +146,7 @@ class _Rules:
             case "integer":
                 return integer(*integer_bounds(schema), schema.get("multipleOf", 1))
             case "number":
-                return number(*number_bounds(schema))
+                return number(*number_bounds(schema), _within(schema))
             case "string":
                 return text(schema)
             case "array":
@@ -239,6 +239,13 @@ def number_bounds(schema: Mapping[str, Any]) -> tuple[End | None, End | None]:
         max(low, key=lambda end: (end.value, end.strict), default=None),
         min(high, key=lambda end: (end.value, not end.strict), default=None),
     )
+
+
+def _within(schema: Mapping[str, Any]) -> tuple[End | None, End | None]:
+    """The bounds of WITHIN, which json_decimals.py writes."""
+    ends = schema.get(WITHIN, (None, None))
+    low, high = (None if end is None else End(fraction(end[0]), end[1]) for end in ends)
+    return low, high
 
 
 def text(schema: Mapping[str, Any]) -> Tree:

@@ -42,6 +42,9 @@ JOINTS = "'\u2019-"
 FLIPPED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 OF_PARTS = "what it says of the parts that it looks at"
 A_FRACTION = "a sum that is not whole"
+ROUNDED, LARGEST_ADDED = 1e-12, 1e15
+"""By what share of its parts a sum of fractions is rounded at most, and numbers up to which a sum
+with them is followed."""
 
 
 def ranges(operator: str, bound: Any) -> Ranges:
@@ -254,14 +257,23 @@ def json_numbers(
     """The JSON texts of which a comparison with 0 is true of a sum: of numbers in them, each times
     a factor, and of what is added, each times a factor. is_side: whether what is added is by itself
     one side of the program's comparison. A fraction that is brought over from the other side is
-    rounded otherwise than the program's own sum: `2.3 - 0.3` is less than 2."""
+    rounded otherwise than the program's own sum: `2.3 - 0.3` is less than 2. So then texts are in
+    the language, too, of which the comparison is nearly true."""
     is_whole = all(isinstance(v, int) and not isinstance(v, bool) for v in added)
     is_fraction = is_side and all(isinstance(v, float) and math.isfinite(v) for v in added)
-    if not (is_whole or is_fraction):
-        return of.Larger(ALL_TEXTS, A_FRACTION)
-    bound = -sum(v * factor for v, factor in zip(added, times, strict=True))
     terms = tuple(zip(paths, factors, strict=True))
-    return JsonNumbers(terms, operator, bound, products)
+    if is_whole or is_fraction:
+        bound = -sum(v * factor for v, factor in zip(added, times, strict=True))
+        return JsonNumbers(terms, operator, bound, products)
+    if not all(isinstance(v, int | float) and abs(v) < LARGEST_ADDED for v in added):
+        return of.Larger(ALL_TEXTS, A_FRACTION)
+    parts = [float(v * factor) for v, factor in zip(added, times, strict=True)]
+    bound, nearly = -math.fsum(parts), ROUNDED * (1.0 + math.fsum(map(abs, parts)))
+    below = JsonNumbers(terms, "le", bound + nearly, products)
+    above = JsonNumbers(terms, "ge", bound - nearly, products)
+    if operator == "eq":
+        return of.Both((below, above))
+    return below if operator in ("lt", "le") else above
 
 
 @pure(".ordered", [A, A], ANY)
