@@ -87,7 +87,7 @@ def test_a_value_in_a_long_text_is_followed_in_part_and_that_is_said(n, why):
                 "text too", "text, which is too"
             ) in str(died.value)
         else:
-            assert [w.code for w in program.warnings] == ["FK501"]
+            assert program.warnings == ()  # each character is tried
     short = fkdsl.parse(SOURCE.replace("TEST", test))
     assert short.warnings == ()
 

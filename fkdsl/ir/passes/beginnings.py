@@ -1,6 +1,7 @@
 """Texts made of a text that only grow with it, and what a beginning shows of whether they match.
 
 upper(s), strip(s), s[3:], replace(s, "-", " ")    of a beginning, a beginning of the whole's
+"{" + s                                            so too
 lower(s)                                           so up to a sigma that may end a word
 matches(s, r"(\\w+) \\1")                          some text that begins so matches
 find(s, "a") < 5                                   where it is found, it stays
@@ -37,6 +38,9 @@ def beginning(e: ir.Expr, text: int) -> ir.Expr | None:
             known = beginning(s, text)
             settled = ir.Builtin(e.span, ".before_sigma", (known,)) if known is not None else s
             return None if known is None else replace(e, args=(settled,))
+        case ir.Operate(operator="add", args=(before, s)) if text not in reads(before):
+            known = beginning(s, text)
+            return None if known is None else replace(e, args=(before, known))
         case ir.Builtin(name="replace", args=(s, ir.Const(value=str(old)), new)) if len(
             old
         ) == 1 and text not in reads(new):
@@ -74,6 +78,16 @@ def may_match(e: ir.Builtin, text: int) -> ir.Expr | None:
         return None
     always = ir.Const(e.span, is_constant)
     return replace(e, name=".may_match", args=(known, pattern, always))
+
+
+def may_fit(e: ir.Builtin, text: int) -> ir.Expr | None:
+    """Of `valid_json(s, schema)`: whether a text that begins so may fit, by what no mask
+    follows."""
+    s, schema, *_ = e.args
+    known = beginning(s, text)
+    if known is None or text in reads(schema) or schema == ir.Const(schema.span, ""):
+        return None
+    return replace(e, name=".may_fit", args=(known, schema))
 
 
 def once_found(e: ir.Expr, text: int) -> ir.Expr | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fkdsl.base.folders import Folder
 from fkdsl.base.lazy import lazy_import
 from fkdsl.base.spans import Source, Span
 from fkdsl.engine.constraints.language_parts import is_plain
-from fkdsl.engine.constraints.languages import Language
+from fkdsl.engine.constraints.languages import JsonText, Language
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import subexpressions
 from fkdsl.ir.passes.views import has_grammar, has_json_test
@@ -18,12 +19,17 @@ from fkdsl.values.operators import OPERATORS
 from fkdsl.values.signatures import TABLE, BuiltinError
 
 if TYPE_CHECKING:
-    from fkdsl.engine.constraints import composition, constraint, json_narrowing
+    from fkdsl.engine.constraints import composition, constraint, json_narrowing, json_paths
+    from fkdsl.values.library import schema_so_far
 else:
     composition = lazy_import("fkdsl.engine.constraints.composition")
     constraint = lazy_import("fkdsl.engine.constraints.constraint")
     json_narrowing = lazy_import("fkdsl.engine.constraints.json_narrowing")
+    json_paths = lazy_import("fkdsl.engine.constraints.json_paths")
+    schema_so_far = lazy_import("fkdsl.values.library.schema_so_far")
 
+IsWhole = Callable[[tuple[str | int, ...]], bool]
+"""Of a path into a JSON text, whether a whole number is there."""
 UNKNOWN = "what it is becomes known when the program runs"
 
 
@@ -85,6 +91,12 @@ def unfollowed_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str,
     )
 
 
+def early_parts(e: ir.Expr, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the parts of a language that no mask follows that a check of a text's beginning asks
+    about before its end."""
+    return tuple(p for p in parts if not has_grammar(e) or schema_so_far.is_seen_early(p))
+
+
 def grown_parts(e: ir.Expr, folders: Mapping[Source, Folder]) -> tuple[str, ...]:
     """The parts of a language that masks may cease to follow in the middle of a text."""
     language = known_language(e, folders)
@@ -116,3 +128,23 @@ def idle_json_tests(languages: Sequence[ir.Expr], folders: Mapping[Source, Folde
     if not any(map(has_json_test, languages)):
         return set()
     return set(json_narrowing.idle_tests([known_language(e, folders) for e in languages]))
+
+
+def whole_numbers(schemas: Sequence[ir.Expr], folders: Mapping[Source, Folder]) -> IsWhole:
+    """Whether the value at a path is written as a whole number, by one of some schemas: as far as
+    they are known before the program runs."""
+    known = [of for e in schemas if isinstance(of := known_language(e, folders), JsonText)]
+    loaded = [_loaded(of.schema) for of in known if not of.before]
+
+    def is_whole(path: tuple[str | int, ...]) -> bool:
+        found = [json_paths.schema_at(schema, path, schema) for schema in loaded]
+        return any(isinstance(s, dict) and s.get("type") == "integer" for s in found)
+
+    return is_whole
+
+
+def _loaded(schema: str) -> Any:
+    try:
+        return json.loads(schema)
+    except ValueError:
+        return None

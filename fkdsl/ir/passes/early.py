@@ -11,6 +11,7 @@ only grow with the text, some tests stay true once they are, and complete words 
     len(distinct(words(s))) == len(words(s)) the same over the words that are complete
     [len(w) for w in words(s)] == [3, 5]     the same, as far as the words are complete
     matches(s, r"(\w+) \1")                  some text that begins so matches
+    p.a != p.b, with p = parse_json(s)       itself, once both values are complete
 """
 
 from __future__ import annotations
@@ -20,8 +21,14 @@ from dataclasses import replace
 from fkdsl.base.spans import NOWHERE
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads
-from fkdsl.ir.passes.beginnings import beginning, may_match, once_found
+from fkdsl.ir.passes.beginnings import beginning, may_fit, may_match, once_found
 from fkdsl.ir.passes.forms import in_plain_form
+from fkdsl.ir.passes.json_beginnings import (
+    equal_so_far,
+    looks_at_json,
+    once_known,
+    part_so_far,
+)
 from fkdsl.ir.passes.reading import alike, replaced_part
 from fkdsl.ir.passes.settled import COMPLETE, is_sorted, of_places, settled
 
@@ -36,6 +43,7 @@ NEGATED = {
     "in": "notin",
     "notin": "in",
 }
+DENIALS = ("not", "notin", "ne")
 GROWING_LISTS = ("words", "lines")
 """Built-ins whose list only grows with the text; its last element may grow too."""
 
@@ -63,11 +71,23 @@ class _Early:
                 forms = [self.form(o) for o in operands]
                 parts = [p for p in forms if p is not None]
                 return ir.Or(e.span, tuple(parts)) if len(parts) == len(forms) else None
+        growing = self.form_of_growing(e)
+        is_denial = isinstance(e, ir.Operate) and e.operator in DENIALS
+        if growing is not None and is_denial and looks_at_json(growing):
+            return growing
+        known = once_known(e, self.text, self.form)
+        if growing is None or known is None:
+            return growing or known
+        return ir.And(e.span, (growing, known))
+
+    def form_of_growing(self, e: ir.Expr) -> ir.Expr | None:
+        """`form` of what is no `and` and no `or`, by what only grows with the text."""
+        match e:
             case ir.Operate(operator="not", args=(inner,)):
                 return self.form_of_not(inner)
             case ir.Operate(operator="notin" | "ne" as operator, args=args):
                 return self.form_of_not(ir.Operate(e.span, NEGATED[operator], args))
-            case ir.Operate(operator="le" | "lt" | "ge" | "gt" | "eq", args=(_, _)):
+            case ir.Operate(operator="le" | "lt" | "ge" | "gt" | "eq" as operator, args=(a, b)):
                 return (
                     self.all_different(e)
                     or self.listed(e)
@@ -75,11 +95,19 @@ class _Early:
                     or once_found(e, self.text)
                     or is_sorted(e, self.text)
                     or of_places(e, self.text)
+                    or (equal_so_far(a, b, self.text) if operator == "eq" else None)
                 )
             case ir.Builtin(name="all", args=(gather,)):
                 return self.every(e, gather)
             case ir.Builtin(name="matches"):
                 return may_match(e, self.text)
+            case ir.Builtin(name="valid_json"):
+                return may_fit(e, self.text)
+            case (
+                ir.Builtin(name="contains", args=(whole, part))
+                | ir.Operate(operator="in", args=(part, whole))
+            ):
+                return part_so_far(part, whole, self.text)
             case ir.Builtin(name="starts_with", args=(s, part)) if self.extends(
                 s
             ) and self.text not in reads(part):

@@ -3,6 +3,7 @@
 words(s)                  those that are complete
 zip(words(s), words(s)[1:]), distinct(lines(s)), [lower(w) for w in words(s)]
 [s[i:i + 3] for i in range(len(s) - 2)]
+parse_json(s).tags        the items that are complete
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import reads, subexpressions
+from fkdsl.ir.passes.json_beginnings import items_so_far
 from fkdsl.ir.passes.reading import alike, replaced_part
 from fkdsl.ir.passes.views import is_always_asked
 
@@ -27,6 +29,8 @@ def settled(e: ir.Expr, text: int) -> ir.Expr | None:
     so begins with it. None where none is known."""
     if text not in reads(e):
         return e
+    if (items := items_so_far(e, text)) is not None:
+        return items
     match e:
         case ir.Local():
             return e

@@ -12,15 +12,19 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Source, Span
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.passes.constant import (
+    UNKNOWN,
+    early_parts,
     grown_parts,
     has_unknown_pattern,
     idle_json_tests,
     unfollowed_parts,
     weak_json_tests,
+    whole_numbers,
     why_not_followed,
 )
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
+from fkdsl.ir.passes.json_beginnings import compares_numbers, looks_at_json, with_whole_numbers
 from fkdsl.ir.passes.reading import conjuncts
 from fkdsl.ir.passes.regular import language_of
 from fkdsl.ir.passes.views import has_json_test
@@ -31,7 +35,11 @@ ONLY_AT_THE_END = (
     "it decides the last token only; guide the text by what it implies: a pattern, a grammar, "
     "a bound on words or length"
 )
+SCHEMAS = (".json", ".json_stripped", ".after")
+"""Languages of a text whose conditions refuse what is no JSON."""
 IN_NO_SCHEMA = "a test of a value in a JSON text that its schema cannot say"
+SOMETIMES_EARLY = ("`if` at ", UNKNOWN)
+"""How parts of a schema begin that may be known before the text is complete."""
 SWITCHED_OFF = "what would guide it is switched off"
 
 
@@ -44,7 +52,8 @@ class Guidance:
     language that no mask follows, and that are tried where the text may end, or at every token by a
     check. unused: the conditions that guide nothing, and why. closed: where it is said that a stop
     or EOS must end the text, None where it need not. elsewhere: the conditions that particles may
-    come to by ways that are not known. coarse: those whose masks may allow too much.
+    come to by ways that are not known. coarse: those whose masks may allow too much. early: the
+    checks of the tests of JSON values among the languages, by their places there.
     """
 
     languages: list[tuple[Span, ir.Expr]] = field(default_factory=list)
@@ -55,6 +64,7 @@ class Guidance:
     closed: Span | None = None
     elsewhere: frozenset[Span] = frozenset()
     coarse: set[Span] = field(default_factory=set)
+    early: dict[int, ir.Expr] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.languages or self.checks or self.closed)
@@ -102,23 +112,34 @@ def guidance_of(
 
 def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
     """Leaves tests of values in a JSON text to the end where no schema is beside them, which masks
-    would follow them by, or where they are known to narrow none."""
-    if any(_is(e, ".json", ".json_stripped") for _, e in guidance.languages):
+    would follow them by, or where they are known to narrow none. Beside a schema these are asked as
+    soon as their values are complete, and so are those that masks follow in part."""
+    schemas = [e for _, e in guidance.languages if _is(e, *SCHEMAS)]
+    early = [(span, e) for span, e in guidance.checks if looks_at_json(e)]
+    guidance.checks = [(span, e) for span, e in guidance.checks if not looks_at_json(e)]
+    if not schemas:
+        lone = {i for i, (_, e) in enumerate(guidance.languages) if has_json_test(e)}
+        lost = dict.fromkeys(span for span, _ in early)
+        guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in lost]
+    else:
         guidance.coarse |= {s for s, e in guidance.languages if has_json_test(e)}
         lone = idle_json_tests([e for _, e in guidance.languages], settings.folders)
-    else:
-        lone = {i for i, (_, e) in enumerate(guidance.languages) if has_json_test(e)}
-    weak = weak_json_tests(guidance.languages, settings.folders)
-    followed = {span for i, (span, _) in enumerate(guidance.languages) if i not in lone}
-    for i, part in weak.items():
-        if guidance.languages[i][0] in followed:
-            guidance.unfollowed.setdefault(guidance.languages[i][0], {})[part] = None
+        weak = weak_json_tests(guidance.languages, settings.folders)
+        followed = {span for i, (span, _) in enumerate(guidance.languages) if i not in lone}
+        for i, (span, e) in enumerate(guidance.languages):
+            if i in guidance.early and (i in lone or i in weak or compares_numbers(e)):
+                early.append((span, guidance.early[i]))
+            elif i in weak and span in followed:
+                guidance.unfollowed.setdefault(span, {})[weak[i]] = None
+        whole = whole_numbers(schemas, settings.folders)
+        guidance.checks += [(span, with_whole_numbers(e, whole)) for span, e in early]
+    asked = {span for span, _ in guidance.checks}
     spans = dict.fromkeys(guidance.languages[i][0] for i in sorted(lone))
     guidance.languages = [p for i, p in enumerate(guidance.languages) if i not in lone]
     for span in spans:
         if any(span == other for other, _ in guidance.languages):
             guidance.tried.setdefault(span, {})[IN_NO_SCHEMA] = None
-        else:
+        elif span not in asked:
             guidance.unused.append(Absorbed(span, ONLY_AT_THE_END))
 
 
@@ -136,6 +157,10 @@ def add_guidance(
         language = language_of(part, target)
         reason = why_not_followed(language, settings.folders) if language is not None else ""
         if language is not None and not reason and settings.automata:
+            if settings.early and has_json_test(language):
+                check = early_form(part, target)
+                if check is not None and looks_at_json(check):
+                    guidance.early[len(guidance.languages)] = check
             guidance.languages.append((span, language))
             _add_what_is_left(guidance, span, part, language, target, settings)
             continue
@@ -162,9 +187,12 @@ def _add_what_is_left(
     check = None
     if settings.early and (parts or grown or has_unknown_pattern(language, folders)):
         check = early_form(e, target)
+    seen: tuple[str, ...] = ()
     if check is not None:
-        guidance.checks.append((span, check))
-        parts += grown
-    if parts:
-        left = guidance.unfollowed if check is None else guidance.tried
-        left.setdefault(span, {}).update(dict.fromkeys(parts))
+        seen = early_parts(language, parts) + grown
+        if not parts or seen or any(part.startswith(SOMETIMES_EARLY) for part in parts):
+            guidance.checks.append((span, check))
+    late = [part for part in parts if part not in seen]
+    for left, those in ((guidance.tried, seen), (guidance.unfollowed, late)):
+        if those:
+            left.setdefault(span, {}).update(dict.fromkeys(those))

@@ -1,17 +1,29 @@
 """Languages of JSON texts by the values in them, for conditions such as `parse_json(s).kind ==
-"refund"`: built-ins that the compiler writes."""
+"refund"`: built-ins that the compiler writes. Among them, whether the beginning of a text may fit
+its schema."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
 
+from fkdsl.base.folders import Folder
+from fkdsl.base.lazy import lazy_import
 from fkdsl.engine.constraints import languages as of
 from fkdsl.engine.constraints.json_languages import JsonField, JsonItems
 from fkdsl.engine.constraints.languages import ALL_TEXTS
 from fkdsl.values.library.languages import A
-from fkdsl.values.signatures import pure
-from fkdsl.values.types import ANY
+from fkdsl.values.library.structured import schema_source
+from fkdsl.values.library.text import S
+from fkdsl.values.signatures import Parameter, pure
+from fkdsl.values.types import ANY, BOOL, STR
+
+if TYPE_CHECKING:
+    from fkdsl.values.library import schema_so_far, schemas
+else:
+    schema_so_far = lazy_import("fkdsl.values.library.schema_so_far")
+    schemas = lazy_import("fkdsl.values.library.schemas")
 
 Path = tuple[str | int, ...]
 UNKNOWN = of.Larger(ALL_TEXTS, "a test of a value in a JSON text")
@@ -54,3 +66,12 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) or math.isfinite(value)
+
+
+@pure(".may_fit", [S, Parameter("schema", STR)], BOOL, needs_folder=True)
+def may_fit(s: str, schema: str, *, folder: FilePath | Folder) -> bool:
+    """False only if no text that begins so fits the schema of a `valid_json`, by what no mask
+    follows."""
+    text = schema_source(folder, schema)
+    left_out = text and schemas.parts_left_to_trials(of.JsonText(text))
+    return not left_out or schema_so_far.may_fit(s, text)

@@ -155,6 +155,11 @@ def _is_endless(schema: Any, target: Any) -> bool:
     return False
 
 
+def validator_of(text: str) -> Any:
+    """The validator of a schema; None of a text that is none."""
+    return _schema(text)[0] if text else None
+
+
 def schema_mistake(text: str) -> str:
     """Why a text is no JSON schema, in the library's words; "" if it is one."""
     return _schema(text)[1]

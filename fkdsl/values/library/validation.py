@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -45,8 +45,8 @@ class Validation:
     """The state of one validation. verdicts: by (id of a schema, id of a value) whether the value
     fits; None while that is being decided."""
 
-    def __init__(self) -> None:
-        self.budget, self.keywords = Budget(VALIDATION_SECONDS), 0
+    def __init__(self, seconds: float) -> None:
+        self.budget, self.keywords = Budget(seconds), 0
         self.verdicts: dict[tuple[int, int], bool | None] = {}
 
     def count(self) -> None:
@@ -77,10 +77,9 @@ def build_validator(schema: Any) -> Any:
 
 
 @contextmanager
-def working() -> Iterator[Validation]:
-    """All validators within it share one budget of VALIDATION_SECONDS of CPU time. Raises
-    OutOfTime."""
-    token = _work.set(Validation())
+def working(seconds: float = VALIDATION_SECONDS) -> Iterator[Validation]:
+    """All validators within it share one budget of CPU time. Raises OutOfTime."""
+    token = _work.set(Validation(seconds))
     try:
         yield _work.get()
     finally:
@@ -294,11 +293,12 @@ def _fits(validator: Any, instance: Any, schema: Any) -> bool:
 def _unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
     if not unique or not isinstance(instance, list):
         return None
-    return (
-        None
-        if len(set(map(_key, instance))) == len(instance)
-        else _wrong(f"{instance!r} has non-unique elements")
-    )
+    return None if all_distinct(instance) else _wrong(f"{instance!r} has non-unique elements")
+
+
+def all_distinct(items: Sequence[Any]) -> bool:
+    """Whether no two of some JSON values are equal, as JSON has it."""
+    return len(set(map(_key, items))) == len(items)
 
 
 def _multiple_of(validator: Any, step: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
