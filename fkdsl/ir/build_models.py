@@ -1,5 +1,5 @@
-"""The operations of expressions on contexts, as closures: prompt, chat, fork, logprob, mixture,
-choice, continues."""
+"""The operations of expressions on contexts, as closures: prompt, chat, fork, logprob, log_density,
+mixture, choice, continues."""
 
 from __future__ import annotations
 
@@ -110,8 +110,13 @@ def fork(frame: ActiveFrame, model: str, context: Any) -> ContextRef:
     return particle.add_context(particle.contexts[_context(context).index])
 
 
-def logprob(frame: ActiveFrame, model: str, context: Any, value: Any) -> float:
-    return scoring.logprob(frame.particle, _context(context), value)
+def logprob(frame: ActiveFrame, model: str, d: Any, value: Any) -> float:
+    return scoring.logprob(frame.particle, d, value)
+
+
+def log_density(frame: ActiveFrame, model: str, d: Any, value: Any) -> float:
+    """`logprob` of a distribution of something other than tokens, which may be above 0."""
+    return scoring.logprob(frame.particle, d, value)
 
 
 def mixture(frame: ActiveFrame, model: str, parts: Any, weights: Any) -> Mixture:
@@ -151,7 +156,7 @@ def continues(frame: ActiveFrame, model: str, context: Any) -> Continues:
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (prompt, chat, fork, logprob, mixture, choice, continues)
+    f.__name__: f for f in (prompt, chat, fork, logprob, log_density, mixture, choice, continues)
 }
 
 

@@ -147,8 +147,9 @@ class Builtin(Expr):
 
 @dataclass(frozen=True)
 class Model(Expr):
-    """An operation on contexts: prompt, chat, fork, logprob, mixture, choice, continues. `model`: a
-    declared name, or '' for the default; used by prompt and chat only."""
+    """An operation on contexts: prompt, chat, fork, logprob, mixture, choice, continues; and
+    log_density, which is `logprob` of what gives no tokens. `model`: a declared name, or '' for the
+    default; used by prompt and chat only."""
 
     operation: str
     args: tuple[Expr, ...]

@@ -134,13 +134,37 @@ def _verify_told_apart(paths: list[tuple[int, ...]], options: tuple[str, ...]) -
         first[ids] = option
 
 
-def logprob(particle: ContextTable, ref: ContextRef, value: Any) -> float:
-    """log-probability (nats) of a text or token as the context's next; the context is left as it
-    was."""
-    particle.next_rows(ref)
-    if isinstance(value, Token) and value.end:
-        return log_sum_exp(particle.next_rows(ref)[1][sorted(particle.vocabulary(ref).ends)])
-    return _along(particle, particle.contexts[ref.index], particle.ids_of(ref, value))
+def logprob(particle: ContextTable, d: Any, value: Any) -> float:
+    """log-probability (nats) of a text or token as a context's next, or of what a distribution may
+    give; log-density of a continuous one. All contexts are left as they were."""
+    if type(d) is ContextRef and not (isinstance(value, Token) and value.end):
+        particle.next_rows(d)
+        return _along(particle, particle.contexts[d.index], particle.ids_of(d, value))
+    if gives_tokens(d):
+        refs, row = particle.next_rows(d)
+        if isinstance(value, Token) and value.end:
+            return log_sum_exp(row[sorted(particle.vocabulary(refs[0]).ends)])
+        ids = particle.ids_of(refs[0], value)
+        if len(ids) != 1:
+            raise Fault(
+                "FK402",
+                f"{show(value)!r} is {len(ids)} tokens, and a product, power or mixture gives one",
+                "ask for it a token at a time: each is followed by another distribution",
+            )
+        return float(row[ids[0]])
+    match d:
+        case ChoiceOf(values=values):
+            each = choice_log_probs(particle, d)
+            return float(each[values.index(value)]) if value in values else -math.inf
+        case Continues(context):
+            p = continues(particle, context)
+            chosen = p if value else 1.0 - p
+            return math.log(chosen) if chosen > 0.0 else -math.inf
+        case Distribution():
+            return float(d.log_prob(value))
+    raise Fault(
+        "FK408", f"{show(d)!r} is no distribution", "`logprob(d, x)` needs one, or a context"
+    )
 
 
 def _along(particle: ContextTable, c: ContextState, ids: tuple[int, ...]) -> float:

@@ -19,7 +19,10 @@ DEEPEST, LARGEST = 60, 1_000
 
 def asks_model(program: ir.Program, node: Any) -> bool:
     """Whether evaluating it needs rows of log-probabilities."""
-    return any(isinstance(e, ir.Model) and e.operation == "logprob" for e in reached(program, node))
+    return any(
+        isinstance(e, ir.Model) and e.operation in ("logprob", "log_density")
+        for e in reached(program, node)
+    )
 
 
 def reads_context(program: ir.Program, node: Any) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from fkdsl.language.check.arguments import bind, signature_text
 from fkdsl.language.check.context_operations import OPERATIONS
 from fkdsl.language.check.fitting import Fitting
+from fkdsl.language.check.operators import drawn_type
 from fkdsl.language.check.report import did_you_mean, listed
 from fkdsl.language.check.text_lists import check_options, check_stops
 from fkdsl.language.syntax import edits, tree
 from fkdsl.values.signatures import REQUIRED, TABLE, Parameter
-from fkdsl.values.types import ANY, Type
+from fkdsl.values.types import ANY, MARK, STR, TOKEN, OneOf, Type
 
 OTHER_LANGUAGES = {
     "print": "a program shows what it returns: `return ...`",
@@ -139,7 +140,22 @@ class Calls:
             check_options(self.report, call)
         elif call.function.name == "prompt":
             self.source(call)
+        elif call.function.name == "logprob":
+            self.scored(call)
         return operation.returns
+
+    def scored(self, call: tree.Call) -> None:
+        """Checks that the value of a `logprob` is one that its context or distribution gives."""
+        given = dict(zip(("context", "text"), call.args, strict=False))
+        given |= {k.name: k.value for k in call.keywords}
+        if len(given) < 2:
+            return
+        types, (d, value) = self.world.types, (given[name] for name in ("context", "text"))
+        item = drawn_type(types.get(id(d), ANY))
+        wanted = OneOf((STR, MARK)) if item == TOKEN else item
+        if wanted is not None:
+            actual = types.get(id(value), ANY)
+            self.expressions.fitted(value, actual, wanted, "argument `text` of `logprob`", "FK210")
 
     def source(self, call: tree.Call) -> None:
         """Reports a source for a model that is a table. What others read is known when they are

@@ -12,13 +12,13 @@ from typing import Literal
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.values.signatures import Parameter
 from fkdsl.values.types import (
+    ANY,
     BOOL,
     CONTEXT,
     DOCUMENT,
     FLOAT,
     IMAGE,
     INT,
-    MARK,
     STR,
     TOKEN,
     Dist,
@@ -78,11 +78,12 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "fork": Operation((_LM,), CONTEXT, "value", doc="An independent copy of a context."),
     "logprob": Operation(
-        (_LM, Parameter("text", OneOf((STR, MARK)))),
+        (Parameter("context", OneOf((CONTEXT, Dist(ANY)))), Parameter("text", ANY)),
         FLOAT,
         "value",
         doc="The log-probability, in nats, that the context goes on with the text; the context is "
-        "left as it was.",
+        "left as it was. Of a distribution, such as a product of contexts or normal(0.0, 1.0): the "
+        "log of its probability, or density, of a value.",
     ),
     "choice": Operation(
         (_LM, Parameter("options", List(STR)), Parameter("other", STR, None)),

@@ -15,6 +15,7 @@ from fkdsl.language.syntax import tree
 from fkdsl.language.syntax.tree_walk import statements, targets
 from fkdsl.values.documents import IndexRef
 from fkdsl.values.signatures import REQUIRED, TABLE, Signature
+from fkdsl.values.types import CONTEXT, TOKEN, Dist
 from fkdsl.values.values import EOS
 
 COMPARE = {
@@ -24,6 +25,8 @@ COMPARE = {
 }  # fmt: skip
 """The last two are no user's: language/expectations.py makes them of the comparisons in `expect`
 lines."""
+
+OF_TOKENS = (CONTEXT, Dist(TOKEN))
 
 
 class ExpressionLowering:
@@ -152,6 +155,8 @@ class ExpressionLowering:
                 [(p.name, p.default) for p in OPERATIONS[name].params], given, keywords, e.span
             )
             args += self.exprs(more)
+            if name == "logprob" and self.checked.types.get(id(scored_by(e))) not in OF_TOKENS:
+                name = "log_density"
             return ir.Model(e.span, name, args, self.model_name(e))
         if name not in TABLE and self.in_prelude:
             name = f".{name}"  # a built-in that no program can name
@@ -202,3 +207,9 @@ class ExpressionLowering:
                     ir.Const(NOWHERE, tuple(default) if isinstance(default, list) else default)
                 )
         return tuple(bound)
+
+
+def scored_by(e: tree.Call) -> tree.Expr | None:
+    """The context or distribution of a call of `logprob`."""
+    named = {k.name: k.value for k in e.keywords}
+    return e.args[0] if e.args else named.get("context")
