@@ -67,7 +67,10 @@ def edit_distance(a: str, b: str, most: int = 3) -> int:
 
 def near_name(name: str, known: Sequence[str]) -> str | None:
     """The known name nearest to `name` at edit distance 1 or 2 (1 only for names of up to 3
-    letters), or None."""
+    letters), or one that differs in capitals alone; None."""
+    same = next((k for k in known if k != name and k.lower() == name.lower()), None)
+    if same is not None:
+        return same
     reach = 1 if len(name) <= 3 else 2
     ranked = sorted(
         (edit_distance(name, k), -difflib.SequenceMatcher(None, name, k).ratio(), k)

@@ -179,10 +179,7 @@ def parameters(program: Program, given: list[str]) -> dict[str, Any]:
     )
     values: dict[str, Any] = {}
     for item in given:
-        name, equals, text = item.partition("=")
-        if not equals:
-            help = f"write -p {shlex.quote(f'{item}=VALUE')}"
-            raise CallError(f"-p {shorten(item)} has no value", help)
+        name, _, text = item.partition("=")  # there is one: TakeParameter
         values[name] = value_of(name, text, types.get(name, STR))
     return values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from fkdsl.base.diagnostics import near_name
 from fkdsl.base.errors import CallError
+from fkdsl.base.shown import shortened
 from fkdsl.cli.commands import COMMANDS, GROUPS
 
 WIDEST = 100
@@ -72,7 +74,12 @@ class TakeParameter(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        name = values.partition("=")[0]
+        name, equals, _ = values.partition("=")
+        if not equals:
+            help = f"write -p {shlex.quote(f'{values}=VALUE')}"
+            raise CallError(f"-p {shortened(values)} has no value", help)
+        if name != name.strip():
+            raise CallError(f"-p {values!r} has spaces round its =", "write -p NAME=VALUE")
         others = [p for p in namespace.parameters if p.partition("=")[0] != name]
         twice = len(others) < len(namespace.parameters) and values not in namespace.parameters
         if twice and not _later_wins.get():
@@ -81,6 +88,17 @@ class TakeParameter(argparse.Action):
         namespace.parameters = [*others, values]
 
 
+ELSEWHERE = {
+    "batch": "a run for each row of a file: `fkdsl run my.fk --each rows.csv`",
+    "each": "a run for each row of a file: `fkdsl run my.fk --each rows.csv`",
+    "sample": "draws, one a line: `fkdsl run my.fk --samples 5`",
+    "format": "write `fkdsl fmt`",
+    "lint": "write `fkdsl check`",
+    "install": "write `fkdsl models pull`",
+    "pull": "write `fkdsl models pull`", "version": "write `fkdsl --version`",
+    "help": "write `fkdsl -h`, or `fkdsl run -h`", "init": "write `fkdsl new my_program`",
+}  # fmt: skip
+"""Commands of other tools, and what to write here."""
 VALUES = {
     "int": "a whole number",
     "count": "a whole number from 0 on",
@@ -122,7 +140,7 @@ class CommandParser(argparse.ArgumentParser):
         flag = unknown.partition("=")[0]
         if not flag.startswith("-"):
             many = any(action.nargs == "+" for action in self._actions)
-            help = "write the files beside each other" if many else self._see()
+            help = "write the files beside each other" if many else self._meant_by(unknown)
             raise CallError(f"{unknown!r} is one argument too many", help)
         known = [name for action in self._actions for name in action.option_strings]
         near = near_name(flag, known)
@@ -131,6 +149,15 @@ class CommandParser(argparse.ArgumentParser):
             f"did you mean `{near}`?" if near else self._see(),
         )
 
+    def _meant_by(self, unknown: str) -> str:
+        """What an argument too many may have been meant as."""
+        flags = {name for action in self._actions for name in action.option_strings}
+        if "-p" in flags and re.match(r"[a-z_]\w*=", unknown):
+            return f"a parameter is given by -p {shlex.quote(unknown)}"
+        if "--each" in flags and unknown.endswith((".csv", ".tsv", ".jsonl")):
+            return f"for a run of each row of a file write --each {shlex.quote(unknown)}"
+        return self._see()
+
     def _see(self) -> str:
         return f"see `{self.prog} -h`"
 
@@ -138,13 +165,17 @@ class CommandParser(argparse.ArgumentParser):
         kind = re.match(r"argument (.*?)(?:/.*)?: invalid (\w+) value: (.*)", message)
         if kind is not None:
             flag, name, given = kind.groups()
-            raise CallError(f"{flag} takes {VALUES.get(name, name)}, not {given}", self._see())
+            in_seconds = flag in ("--timeout", "--seconds")
+            help = f"write seconds: {flag} 60" if in_seconds else self._see()
+            raise CallError(f"{flag} takes {VALUES.get(name, name)}, not {given}", help)
         bare = re.match(r"argument (.*?)(?:/.*)?: expected one argument", message)
         if bare is not None:
             action = next(a for a in self._actions if bare[1] in a.option_strings)
             between = "=" if bare[1].startswith("--") else " "
             help = f"write {bare[1]}{between}{action.metavar or action.dest.upper()}"
             raise CallError(f"{bare[1]} has no value", help)
+        if re.match(r"ambiguous option: --p(?:=.*)? ", message):
+            raise CallError(message, "a parameter is given by -p NAME=VALUE, with one dash")
         wrong = re.match(r"argument (.*): invalid choice: '(.*)' \(choose from (.*)\)", message)
         if wrong is None:
             raise CallError(message.removeprefix("argument "), self._see())
@@ -152,7 +183,13 @@ class CommandParser(argparse.ArgumentParser):
         choices = re.findall(r"[\w.-]+", listed)
         near = near_name(given, choices)
         of = f"command `{given}`" if what == "command" else f"{what} {given}"
-        help = f"one of {', '.join(choices)}" if what != "command" else f"see `{self.prog} -h`"
+        help = (
+            f"one of {', '.join(choices)}"
+            if what != "command"
+            else ELSEWHERE.get(given, f"see `{self.prog} -h`")
+        )
+        if what == "command" and given.endswith(".fk"):
+            help = f"write `fkdsl run {shlex.quote(given)}`"
         raise CallError(f"there is no {of}", f"did you mean `{near}`?" if near else help)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import shlex
 import sys
 
 import pytest
@@ -149,6 +150,15 @@ program p() -> str:
         ("run FILE --json --top 4", "--json prints all answers"),
         ("run FILE --ess nan", "ess must be between 0 and 1, not nan"),
         ("run FILE -p", "write -p NAME=VALUE"),
+        ("run FILE -p n 3", "-p n has no value"),
+        ("run FILE -p 'n = 3'", "has spaces round its ="),
+        ("run FILE n=3", "a parameter is given by -p n=3"),
+        ("run FILE --p n=3", "with one dash"),
+        ("run FILE rows.csv", "write --each rows.csv"),
+        ("run FILE --method SMC", "did you mean `smc`?"),
+        ("run FILE --timeout 1m", "write seconds: --timeout 60"),
+        ("FILE", "write `fkdsl run "),
+        ("batch FILE rows.csv", "--each rows.csv"),
         ("run FILE --budget tokens=5 --budget 7", "--budget tokens is given twice"),
         ("test FILE --no-methods --runs 3", "--no-methods runs no method"),
         ("test FILE --seconds nan", "a test has a number of seconds above 0"),
@@ -164,7 +174,7 @@ def test_wrong_values_are_said_to_be_wrong(call, says, file, tmp_path, capsys):
     circle = tmp_path / "circle.fk"
     circle.symlink_to(circle)
     words = {"FILE": file, "CIRCLE": str(circle), "FOLDER": str(tmp_path)}
-    assert main([words.get(word, word) for word in call.split()]) == 2
+    assert main([words.get(word, word) for word in shlex.split(call)]) == 2
     said = capsys.readouterr().err
     assert says in said
     assert "= help: " in said
