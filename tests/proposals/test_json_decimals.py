@@ -137,12 +137,28 @@ program p() -> str:
     return s
 """
 TESTS = ["v.a > 1.5", "0 <= v.a and v.a < 1", "v.a * 2 < 3", "v.a + 0.25 >= 1.75", "-v.a > 0.5",
-         "abs(v.a) < 1.25", "v.a == 1.5", "not v.a <= 1.1"]  # fmt: skip
+         "abs(v.a) < 1.25", "v.a == 1.5", "not v.a <= 1.1", "v.a / 2 < 0.75",
+         "-3 <= v.a / -0.5"]  # fmt: skip
+LISTS = """\
+model m = table:
+    "" -> "{\\"a\\":[": 1.0
+    "[" -> "1": 0.5, "2": 0.5
+    "1" -> ",": 0.3, ".5": 0.3, "]}": 0.4
+    "2" -> ",": 0.3, "]}": 0.7
+    ".5" -> ",": 0.4, "]}": 0.6
+    "," -> "1": 0.5, "2": 0.5
+    "]}" -> EOS: 1.0
+"""
+OF_LISTS = ["max(v.a) < 2", "min(v.a) >= 1.5", "1.5 == max(v.a)", "max(v.a) > 1.5",
+            "all(x / 2 < 0.75 for x in v.a)", "2 > min(v.a)"]  # fmt: skip
 
 
 def source(test):
-    written = json.loads(schema({"type": "number"}).schema)
-    return TABLE.replace("SCHEMA", json.dumps(written)).replace("TEST", test)
+    number, table = {"type": "number"}, TABLE
+    if test in OF_LISTS:
+        number = {"type": "array", "items": number, "minItems": 1}
+        table = LISTS + TABLE[TABLE.index("\nprogram") :]
+    return table.replace("SCHEMA", schema(number).schema).replace("TEST", test)
 
 
 def guided(test):
@@ -156,7 +172,7 @@ def as_written(test):
     return exact_measure(fkdsl.parse(source(test)).without()().feynman_kac())
 
 
-@pytest.mark.parametrize("test", TESTS)
+@pytest.mark.parametrize("test", [*TESTS, *OF_LISTS])
 def test_the_measure_is_that_of_the_program_as_written(test):
     written = as_written(test)
     assert written

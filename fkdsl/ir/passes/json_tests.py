@@ -11,6 +11,7 @@ from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.effects import bound, reads, subexpressions
 from fkdsl.ir.passes.forms import NEGATED
+from fkdsl.ir.passes.inline import fresh_slot
 from fkdsl.ir.passes.reading import addends, replaced_part
 from fkdsl.ir.passes.views import JSON_SLOTS, LanguageOf, has_grammar, is_always_asked
 
@@ -94,7 +95,8 @@ def json_test(test: ir.Expr, json: Json, language_of: LanguageOf) -> ir.Expr | N
     """The same, where the test is no `and` and no `or`."""
     return (
         _of_field(test, json)
-        or json_comparison(test, json)
+        or json_comparison(_multiplied(test, json), json)
+        or _of_extreme(test, json, language_of)
         or _of_items(test, json, language_of)
         or _of_text(test, json, language_of)
     )
@@ -242,7 +244,52 @@ def _of_items(test: ir.Expr, json: Json, language_of: LanguageOf) -> ir.Expr | N
     return ir.Builtin(span, ".json_items", (*constants, part))
 
 
+def _of_extreme(test: ir.Expr, json: Json, language_of: LanguageOf) -> ir.Expr | None:
+    """The language of `max(v.counts) < 9`: of a test of every item, or of some."""
+    match test:
+        case ir.Operate(operator=operator, args=(ir.Builtin(name="max" | "min") as call, b)):
+            pass
+        case ir.Operate(operator=operator, args=(b, ir.Builtin(name="max" | "min") as call)):
+            operator = FLIPPED.get(operator, operator)
+        case _:
+            return None
+    path = json.path(call.args[0]) if len(call.args) == 1 else None
+    if path is None or operator not in COMPARED or json.is_in(b):
+        return None
+    span, item = test.span, fresh_slot()
+    below, above = ("le", "ge") if call.name == "max" else ("ge", "le")
+    found: list[ir.Expr] = []
+    for one in (below, above) if operator == "eq" else (operator,):
+        element = ir.Operate(span, one, (ir.Local(span, item), b))
+        part = json_language(element, Json(item=item), language_of)
+        if part is None:
+            return None
+        every = (one in ("le", "lt")) == (call.name == "max")
+        constants = (ir.Const(span, path), ir.Const(span, every))
+        found.append(ir.Builtin(span, ".json_items", (*constants, part)))
+    return found[0] if len(found) == 1 else _joined(".both", test, found)
+
+
 # ------------------------------------------------------------------ sums of numbers
+
+
+def _multiplied(test: ir.Expr, json: Json) -> ir.Expr:
+    """`v.x / 2 > b` as `v.x + 0.0 > b * 2.0`, a sum with fractions, which may be rounded."""
+    match test:
+        case ir.Operate(
+            operator=operator, args=(ir.Operate(operator="div", args=(x, ir.Const(value=by))), b)
+        ) if operator in COMPARED and is_number(by) and by != 0 and not json.is_in(b):
+            span = test.span
+            sides = (
+                ir.Operate(span, "add", (x, ir.Const(span, 0.0))),
+                ir.Operate(span, "mul", (b, ir.Const(span, float(by)))),
+            )
+            return ir.Operate(span, operator if by > 0 else FLIPPED[operator], sides)
+        case ir.Operate(operator=operator, args=(a, ir.Operate(operator="div") as b)) if (
+            operator in COMPARED and not json.is_in(a)
+        ):
+            return _multiplied(ir.Operate(test.span, FLIPPED[operator], (b, a)), json)
+    return test
 
 
 def json_comparison(test: ir.Expr, json: Json) -> ir.Expr | None:
