@@ -12,13 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from fkdsl.api.called_program import CalledProgram
-from fkdsl.base.deadline import DeadlinePassed
+from fkdsl.base.deadline import Deadline, DeadlinePassed, until
 from fkdsl.base.errors import ProgramError
 from fkdsl.ir import nodes as ir
 from fkdsl.ir.lines import called_with
 from fkdsl.language.compile import compile_ir
 from fkdsl.language.queries import Query, lower_queries
 
+SECONDS = 3.0
+"""Time for one query, about: what is not known by then is doubted."""
 ASKED = ".query"
 """The function of the query, by a name that no program has."""
 
@@ -38,7 +40,8 @@ def is_certain(program: CalledProgram, query: Query, answer: float, *, event: bo
         return _with_condition(called_with(written, arguments), asked, known)
 
     try:
-        compile_ir(program.checked, program.name, program.off, otherwise)
+        with until(Deadline(SECONDS)):
+            compile_ir(program.checked, program.name, program.off, otherwise)
     except ProgramError as error:
         return any(d.code == "FK502" for d in error.diagnostics)
     except DeadlinePassed:
