@@ -35,6 +35,8 @@ def check_argument(info: FunctionInfo, name: str, value: Any) -> Any:
 
 
 def _of_type(name: str, value: Any, wanted: Type) -> Any:
+    if wanted != IMAGE and callable(plain := getattr(value, "tolist", None)):
+        value = plain()  # a number or an array of numpy, a column of pandas
     match wanted:
         case List(item) if isinstance(value, list | tuple):
             return tuple(_of_type(name, v, item) for v in value)
@@ -51,10 +53,12 @@ def _of_type(name: str, value: Any, wanted: Type) -> Any:
                 raise CallError(
                     f"the parameter `{name}` is no text in UTF-8: {value!r}", "give it as UTF-8"
                 )
-            return value
+            return str.__str__(value)  # also of a member of an Enum of texts
         case _ if wanted == IMAGE:
             return image_argument(name, value)
     message = f"the parameter `{name}` takes {a(wanted)}, not {value!r}"
+    if wanted == STR and isinstance(value, dict | list):
+        raise CallError(message, "give it as a text, by json.dumps")
     raise CallError(message, f"such as {example_of(wanted)}")
 
 

@@ -91,12 +91,19 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     async def invalid(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            why, at = first["ctx"]["error"], first["loc"][-1]
+            message = f"the body is no JSON: {why}, at character {at}"
+            return JsonAnswer(body(message, INVALID, "invalid_request"), 400)
         param = ".".join(str(part) for part in first["loc"] if part != "body")
         message = f"{param}: {first['msg']}" if param else str(first["msg"])
         return JsonAnswer(body(message, INVALID, "invalid_request", param or None), 400)
 
     async def http(request: Request, error: Exception) -> JsonAnswer:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400:
+            message = "the body of a request is JSON in UTF-8"
+            return JsonAnswer(body(message, INVALID, "invalid_request"), 400)
         message = f"{error.detail}: {request.method} {request.url.path}"
         return JsonAnswer(body(message, INVALID, "not_found", help="see /docs"), error.status_code)
 

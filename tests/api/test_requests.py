@@ -104,3 +104,33 @@ def test_what_is_wrong_with_a_call_shows_before_any_model_is_loaded(method, opti
     with pytest.raises(CallError, match=message):
         RunRequest.of(program, method, options, engines=engines, **told)
     assert not len(engines)
+
+
+ARGUMENTS = """
+program p(n: int, x: float, yes: bool, s: str, xs: list[int]) -> str:
+    return f"{n} {x} {yes} {s} {xs}"
+"""
+
+
+def test_parameters_may_be_numbers_of_numpy_columns_of_pandas_and_members_of_an_enum():
+    import enum
+
+    import numpy as np
+
+    class Colour(enum.StrEnum):
+        red = "red"
+
+    pandas = pytest.importorskip("pandas")
+    row = pandas.DataFrame({"n": [3], "x": [0.5], "yes": [True]}).iloc[0]
+    program = fkdsl.parse(ARGUMENTS)(
+        n=np.int64(row.n), x=np.float32(row.x), yes=np.bool_(row.yes), s=Colour.red,
+        xs=np.array([1, 2]),
+    )  # fmt: skip
+    values = program.parameter_values()
+    assert values == {"n": 3, "x": 0.5, "yes": True, "s": "red", "xs": (1, 2)}
+    assert [type(v) for v in values.values()] == [int, float, bool, str, tuple]
+    with pytest.raises(CallError, match="takes an `int`"):
+        fkdsl.parse(ARGUMENTS)(n=np.float64(3.5))
+    with pytest.raises(CallError, match="takes a `str`") as raised:
+        fkdsl.parse(ARGUMENTS)(s={"type": "object"})  # a schema, say
+    assert "json.dumps" in raised.value.help

@@ -63,3 +63,19 @@ def test_a_name_without_end_is_no_program(client):
     error_of(
         post(client, "/v1/completions", model="x" * 900_000, prompt=""), 404, "model_not_found"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"seed": 1,', "the body is no JSON: Expecting"),
+        (b'{"seed": "\xff"}', "the body of a request is JSON in UTF-8"),
+    ],
+)
+def test_a_body_that_is_no_json_is_called_so(client, content, message):
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v1/programs/say/run", content=content, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "invalid_request")
+    assert error["message"].startswith(message)
+    assert error["param"] is None
