@@ -178,7 +178,7 @@ class _Session:
         told = result_json(result)
         figures = {
             "probability": best.probability if result.is_known(best) else None,
-            "log_z": result.log_z,
+            "log_z": result.estimated_log_z,
             "log_z_se": result.log_z_se,
         }
         means = {name: q.mean for name, q in result.queries.items()}

@@ -211,7 +211,7 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "program": result.program,
         "method": result.method,
         "finished": True,
-        "log_z": result.log_z,
+        "log_z": result.estimated_log_z,
         "log_z_se": result.log_z_se,
         "log_z_se_by": result.uncertainty.by,
         "log_z_bounds": _json_bounds(result.log_z_bounds),

@@ -19,6 +19,7 @@ from fkdsl.base.value_keys import value_key
 from fkdsl.inference.assess.blame import Blame
 from fkdsl.inference.assess.uncertainty import Islands, Uncertainty, Unknown
 from fkdsl.inference.interface import FeynmanKac, KeepsEvidence, Level, Step
+from fkdsl.inference.methods import METHODS
 from fkdsl.inference.tables import data_frame, data_tree, html_table
 
 S = TypeVar("S")
@@ -78,7 +79,8 @@ class Result:
     """What a run has come to.
 
     posterior: most probable first, equal values merged. log_z: the log of an unbiased estimate, of
-    `exact` log Z itself. log_z_se: its standard error, nats, None where there is no estimate of it.
+    `exact` log Z itself; of `local` it says nothing (estimated_log_z is None). log_z_se: its
+    standard error, nats, None where there is no estimate of it.
     ess: of the final weights. uncertainty: the errors of the run, its particles in the order of
     `particles`. islands: how many independent populations. notes: what a reader must know to trust
     the figures. log_z_bounds: certain bounds where log Z is neither known nor estimated; log_z is
@@ -115,6 +117,12 @@ class Result:
     log_z_interval: tuple[float, float] | None = None
     sole: str = ""
     shown: int = field(default=SHOWN, compare=False, repr=False)
+
+    @property
+    def estimated_log_z(self) -> float | None:
+        """log_z, where it says something of Z; None of a method that forgets mass (`local`)."""
+        method = METHODS.get(self.method)
+        return None if method is not None and method.forgets_mass else self.log_z
 
     def is_known(self, answer: Answer) -> bool:
         """Whether the answer's probability says more than that a single draw gave it."""
@@ -166,6 +174,8 @@ class Result:
             lines.append(
                 f"log Z between {self.log_z_bounds[0]:z.4f} and {self.log_z_bounds[1]:z.4f}"
             )
+        elif self.estimated_log_z is None:
+            lines.append(f"no log Z: {self.method} forgets the mass that it masks")
         else:
             lines.append(f"log Z {self.log_z:z.4f}{error}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])

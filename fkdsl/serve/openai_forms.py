@@ -313,7 +313,7 @@ def facts(result: Result) -> dict[str, Any]:
     return {
         "seed": result.seed,
         "method": result.method,
-        "log_z": result.log_z,
+        "log_z": result.estimated_log_z,
         "log_z_se": result.log_z_se,
         "ess": result.ess,
         "queries": {name: q.mean for name, q in result.queries.items()},

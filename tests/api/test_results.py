@@ -10,6 +10,7 @@ import pytest
 
 import fkdsl
 from fkdsl.cli.main import main
+from fkdsl.cli.report import result_json
 
 LISTS = """
 program p() -> list[bool]:
@@ -137,3 +138,17 @@ def test_a_dead_run_shows_the_likeliest_texts_that_died(tmp_path, capsys):
 def test_a_log_z_that_rounds_to_zero_has_no_sign():
     result = fkdsl.parse("program p() -> int:\n    x ~ bernoulli(0.5)\n    return 1\n").exact()
     assert str(replace(result, log_z=-1e-17)).endswith("log Z 0.0000")
+
+
+def test_local_has_no_log_z_and_says_so():
+    """It was 0 where a condition held half of the time, as if it always did."""
+    program = fkdsl.parse(
+        'model m = table:\n    "" -> "a": 0.5, "b": 0.5\n\nprogram p() -> str:\n'
+        '    lm = prompt("")\n    t ~ lm\n    condition t == "a"\n    return lm.text\n'
+    )
+    local, smc = program.run("local", particles=4), program.run("smc", particles=4)
+    assert local.estimated_log_z is None
+    assert "no log Z: local forgets the mass" in str(local)
+    assert "log Z 0.0000" not in str(local)
+    assert smc.estimated_log_z == smc.log_z
+    assert result_json(local)["log_z"] is None
