@@ -51,18 +51,11 @@ from fkdsl.machine.state import (
     frame_of,
     running_state,
 )
+from fkdsl.proposals.draw_kinds import DrawKind, KindsOfDraw, NoKind, Weight
 from fkdsl.proposals.lookahead import LookaheadCache
 from fkdsl.proposals.open_draw import OpenDraw, Request
 from fkdsl.proposals.settings import ProposalSettings
-from fkdsl.proposals.token_draws import (
-    Chosen,
-    DrawKind,
-    DrawnFrom,
-    KindsOfDraw,
-    NoKind,
-    Weight,
-    choose_tokens,
-)
+from fkdsl.proposals.token_draws import Chosen, DrawnFrom, choose_tokens
 from fkdsl.steering.members import Members, ModelOfDraws
 from fkdsl.steering.particle_step import ParticleStep
 from fkdsl.values.faults import Fault, Limits, NeedRows

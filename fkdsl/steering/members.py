@@ -8,8 +8,8 @@ from typing import cast
 from fkdsl.base.random import StepRng
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.machine.state import ContextState, ProgramState
+from fkdsl.proposals.draw_kinds import DrawKind, KindsOfDraw, NoKind
 from fkdsl.proposals.outcomes import token_of
-from fkdsl.proposals.token_draws import DrawKind, KindsOfDraw, NoKind
 from fkdsl.values.values import ContextRef, Token
 
 

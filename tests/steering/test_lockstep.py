@@ -52,6 +52,8 @@ PROGRAMS = {
     '    condition not contains(a, "e")\n    k = len(a)\n'
     '    b ~ text(lm, until=[".", ","], max_tokens=most)\n'
     "    condition len(words(b)) <= 3 and letters(b) >= k\n    return a + b\n",
+    "few tokens": HEAD + "    s ~ text(lm, max_tokens=most)\n"
+    '    condition matches(s, "[aeiou ]+[rst]?[aeiou ]*")\n    return s\n',
     "tokens that are left": HEAD + '    s ~ text(lm, until=".", max_tokens=most - 4)\n'
     "    condition len(words(s)) >= 4\n    return s\n",
     "texts that a grammar guides": HEAD + '    s ~ text(lm, until=".", max_tokens=most)\n'
