@@ -36,7 +36,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fuzzing import commands, folders, sources, traces, typed  # noqa: E402
+from tests.fuzzing import commands, folders, rows, sources, traces, typed  # noqa: E402
 
 KINDS: dict[str, Callable[[random.Random, Path], list[str]]] = {
     "sources": sources.case,
@@ -44,6 +44,7 @@ KINDS: dict[str, Callable[[random.Random, Path], list[str]]] = {
     "commands": commands.case,
     "traces": traces.case,
     "folders": folders.case,
+    "rows": rows.case,
 }
 """A kind's function writes the files of a case into a folder and returns the arguments of
 `fkdsl`."""
