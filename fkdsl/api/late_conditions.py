@@ -5,6 +5,8 @@ earlier draws. The words are those of FK501, which the compiler says of the othe
 
 from __future__ import annotations
 
+from typing import Any
+
 from fkdsl.base.shown import shortened
 from fkdsl.inference.deaths import ending
 from fkdsl.ir import nodes as ir
@@ -28,21 +30,20 @@ def short_facts(short: Short) -> tuple[str, ...]:
     )
 
 
-def emptied_facts(text: TextConstraint | None) -> tuple[str, ...]:
-    """The lines that together left no token where the population died, and behind which text; ()
-    where it was one line alone, or the model's own probabilities."""
+def emptied(text: TextConstraint | None) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The lines that together left no token where the population died, and behind which text, in
+    words and as JSON; nothing where it was one line alone, or the model's own probabilities."""
     places = () if text is None else emptying(text)
     if text is None or len(places) < 2:
-        return ()
-    so_far = ending(text.constraint.vocabulary.text(text.ids))
-    where = f"behind {so_far} " if text.ids else ""
-    return (
-        f"{where}these lines together leave no token:",
-        *(
-            f"  line {s.line}: {shortened((s.text.strip().splitlines() or [''])[0])}"
-            for s in places
-        ),
-    )
+        return (), {}
+    so_far = text.constraint.vocabulary.text(text.ids)
+    where = f"behind {ending(so_far)} " if text.ids else ""
+    facts = [f"{where}these lines together leave no token:"]
+    facts += [
+        f"  line {s.line}: {shortened((s.text.strip().splitlines() or [''])[0])}" for s in places
+    ]
+    lines = [{"file": s.source.name, "line": s.line, "column": s.column} for s in places]
+    return tuple(facts), {"together": {"text": so_far, "lines": lines}}
 
 
 def late_notes(late: Late, program: ir.Program) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from fkdsl.api.cluster.islands import RemoteIslands
 from fkdsl.api.cluster.tasks import RemoteRunner
 from fkdsl.api.drafts import DraftFacts, draft_report, drafting_of
 from fkdsl.api.engines import Engines
-from fkdsl.api.late_conditions import emptied_facts, late_notes, short_facts
+from fkdsl.api.late_conditions import emptied, late_notes, short_facts
 from fkdsl.api.lookahead import (
     LookaheadDecision,
     LookaheadFacts,
@@ -82,8 +82,9 @@ def _run(request: RunRequest, observer: Observer | None) -> Result:
             except PopulationDied as died:
                 short = model.proposals.short
                 with suppress(DeadlinePassed), until(request.deadline):
-                    together = emptied_facts(model.proposals.emptied)
+                    together, details = emptied(model.proposals.emptied)
                     died.facts += together
+                    died.details = {**died.details, **details}
                     died.help = LOOSEN if together else died.help
                 died.facts += short_facts(short) + late_notes(model.proposals.late, program.ir())
                 died.short = frozenset(short)

@@ -30,6 +30,8 @@ def test_the_lines_that_together_leave_no_token_are_named_and_no_others() -> Non
     assert "line 9: condition len(s) <= most" in together
     assert "line 8" not in together
     assert "loosen one of these lines" in said
+    together = died.value.details["together"]
+    assert [line["line"] for line in together["lines"]] == [7, 9]
 
 
 def test_a_line_that_leaves_nothing_alone_is_no_set_of_lines() -> None:
