@@ -33,10 +33,12 @@ if TYPE_CHECKING:
         PopulationDied,
         ProgramError,
     )
+    from fkdsl.cli.report import result_json
     from fkdsl.inference.interface import FeynmanKac, Step
     from fkdsl.inference.result import Result
     from fkdsl.inference.unfinished import Unfinished
     from fkdsl.models.registry import load_model
+    from fkdsl.values.values import plain
 
 _HOMES = {
     **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
@@ -61,6 +63,8 @@ _HOMES = {
     "Step": "fkdsl.inference.interface",
     "Unfinished": "fkdsl.inference.unfinished",
     "load_model": "fkdsl.models.registry",
+    "plain": "fkdsl.values.values",
+    "result_json": "fkdsl.cli.report",
 }
 __all__ = [
     "BudgetEnded",
@@ -84,6 +88,8 @@ __all__ = [
     "load",
     "load_model",
     "parse",
+    "plain",
+    "result_json",
     "run",
 ]
 

@@ -25,7 +25,7 @@ program is in [the language](language.md#from-python), notebooks are in the
 docstrings, by `python docs/site/python_page.py`."""
 GROUPS = {
     "Programs and runs": ("load", "parse", "Program", "load_model", "run", "compare"),
-    "Answers": ("Result", "Comparison", "Unfinished"),
+    "Answers": ("Result", "plain", "result_json", "Comparison", "Unfinished"),
     "Models in Python, and the steps of a run": ("FeynmanKac", "Step"),
     "Bounds": ("Deadline",),
     "Errors": (

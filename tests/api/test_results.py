@@ -152,3 +152,10 @@ def test_local_has_no_log_z_and_says_so():
     assert "log Z 0.0000" not in str(local)
     assert smc.estimated_log_z == smc.log_z
     assert result_json(local)["log_z"] is None
+
+
+def test_an_answer_and_a_result_become_json():
+    result = fkdsl.parse(RECORDS).exact()
+    value = fkdsl.plain(result.posterior[0].value)
+    assert json.loads(json.dumps(value)) == {"a": [1, False], "b": {"c": "d"}}
+    assert json.loads(json.dumps(fkdsl.result_json(result)))["posterior"][0]["value"] == value
