@@ -114,7 +114,8 @@ class AnswerFile:
 
     def _table_row(self, answer: RowAnswer) -> str:
         value = answer.value if isinstance(answer.value, Mapping) else {"value": answer.value}
-        values = {} if answer.error else {**value, **answer.figures, **answer.queries}
+        figures = {k: v for k, v in {**answer.figures, **answer.queries}.items() if v is not None}
+        values = {} if answer.error else {**value, **figures}
         cells = [cell(values[name]) if name in values else "" for name in self._fields or ()]
         return _csv_line([*self._row_cells(answer.row), *cells, cell(answer.error), self.call])
 

@@ -98,6 +98,15 @@ def test_a_file_that_was_cut_short_is_gone_on_with(place, capsys, name):
             assert values == [json.loads(line)["value"] for line in whole.splitlines()]
 
 
+def test_a_figure_that_is_not_known_is_an_empty_cell(place, capsys):
+    (place / "p.fk").write_text(PROGRAM.replace("infer exact()", "infer importance(particles=1)"))
+    (place / "rows.csv").write_text("n\n9\n")
+    _, out, _ = call(capsys, "rows.csv", "--format", "csv")
+    row = next(csv.DictReader(out.splitlines()))
+    assert (row["probability"], row["log_z_se"], row["error"]) == ("", "", "")
+    assert row["log_z"] != ""
+
+
 def test_another_call_and_other_rows_are_refused(place, capsys):
     call(capsys, "rows.csv", "--out", "a.jsonl")
     status, _, err = call(capsys, "rows.csv", "--out", "a.jsonl", "--seed", "3")
