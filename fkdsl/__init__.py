@@ -20,7 +20,8 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from fkdsl.api import Program, load, parse, run
-    from fkdsl.api.compare import Comparison, compare
+    from fkdsl.api.compare import compare
+    from fkdsl.api.comparison import Comparison
     from fkdsl.base.deadline import Deadline
     from fkdsl.base.errors import (
         BudgetEnded,
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(("Program", "load", "parse", "run"), "fkdsl.api"),
-    **dict.fromkeys(("Comparison", "compare"), "fkdsl.api.compare"),
+    "compare": "fkdsl.api.compare",
+    "Comparison": "fkdsl.api.comparison",
     **dict.fromkeys(
         (
             "BudgetEnded",

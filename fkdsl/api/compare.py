@@ -22,12 +22,12 @@ import numpy as np
 
 from fkdsl.api.bench import Bench, ComparisonObserver, Run
 from fkdsl.api.called_program import CalledProgram
+from fkdsl.api.comparison import Comparison, Row
 from fkdsl.api.engines import Engines, ModelReference
 from fkdsl.api.pilot import PilotRun, find_count
 from fkdsl.api.request import MAX_STEPS
 from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied
 from fkdsl.base.logspace import log_sum_exp
-from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.inference.methods import METHODS, check_method, check_options
 from fkdsl.inference.result import Result, total_variation
 
@@ -35,54 +35,9 @@ DEFAULT_METHODS = ("local", "importance", "smc", "steer", "exact")
 BUDGET, RUNS, MAX_STATES = 2000, 5, 20_000
 
 
-@dataclass(frozen=True)
-class Row:
-    """One method's figures; None where there is no such figure.
-
-    particles: of a run; for rejection, attempts; for beam, its width. runs: how many there were; 1
-    for exact and beam. died: how many of them died. satisfied: share of a run's particles that end
-    with positive weight, each counting one, mean over the runs, 0 for a run that died. It is of the
-    particles that the run began with; for steer, which merges equal states and keeps no dead one,
-    of the last population, so that each run has 1 or 0; for rejection, of the attempts. log_z: log
-    of the mean of Z_hat over the runs, nats, where a run that died counts as Z_hat = 0; None for a
-    method without one. log_z_sd: standard deviation of log Z_hat over the runs that lived, nats;
-    None for fewer than two. distance: total variation between the posterior over values and the
-    exact one, mean over the runs, 1 for a run that died; None where the exact posterior is not
-    known. ess: effective sample size of the last population, mean over the runs, 0 for one that
-    died; None for a method that draws nothing. tokens: forwarded by the models, mean over the runs.
-    seconds: mean over the runs. note: why tokens are far from the budget, or why the exact
-    posterior is not known.
-    """
-
-    method: str
-    particles: int | None
-    runs: int
-    died: int
-    satisfied: float | None
-    log_z: float | None
-    log_z_sd: float | None
-    distance: float | None
-    ess: float | None
-    tokens: float
-    seconds: float
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A row for each method, in the order of the call. budget: tokens a run. seed: the first run's;
-    the others follow it."""
-
-    program: str
-    budget: int
-    runs: int
-    seed: int
-    rows: tuple[Row, ...]
-
-
 def compare(
     program: CalledProgram,
-    methods: Sequence[str] = DEFAULT_METHODS,
+    methods: str | Sequence[str] = DEFAULT_METHODS,
     *,
     budget: int = BUDGET,
     runs: int = RUNS,
@@ -93,13 +48,17 @@ def compare(
     max_steps: int | None = MAX_STEPS,
     watch: ComparisonObserver | None = None,
 ) -> Comparison:
-    """Each method's figures over `runs` runs of about `budget` tokens. exact is run once, to at
+    """Each method's figures over `runs` runs of about `budget` tokens. methods: their names, or one
+    text with commas between them. `print` of what comes is a table, and pandas.DataFrame of its
+    rows one too. exact is run once, to at
     most max_states states, and on a large vocabulary to the tokens of all `runs` runs.
 
     Options other than the number of particles are the file's for the method of its `infer` line,
     else the defaults. Raises CallError and ProgramError as Program.run does, and BudgetEnded for
     max_steps; the error that ends exact becomes a note in its row.
     """
+    if isinstance(methods, str):
+        methods = [name.strip() for name in methods.split(",")]
     methods = tuple(dict.fromkeys(methods))
     check_comparison(methods, budget, runs, max_states)
     engines = engines if engines is not None else program.engines(model)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from fkdsl.base.errors import CallError
 from fkdsl.base.files import real_path
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.base.spans import Span
+from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.interface import Step
 from fkdsl.inference.islands import check_exchange, check_islands
 from fkdsl.inference.method import MethodCall
@@ -122,6 +124,7 @@ class RunRequest:
         """The request of a run, its arguments as Program.run takes them. Loads no model. Raises
         CallError for a method, option or flag that does not go with the others, and ProgramError
         for a mistake in a query and for conditions that contradict each other."""
+        _check_kinds(program, options or {}, model, timeout, queries)
         own, own_options = program.method
         name = method or own
         given = {**own_options, **(options or {})} if name == own else options or {}
@@ -146,7 +149,7 @@ class RunRequest:
             engines = RemoteEngines(engines)
         return cls(
             program=program, call=call, engines=engines, on=on,
-            seed=seed, islands=islands, aim=aim, deadline=Deadline.of(timeout),
+            seed=_check_seed(seed), islands=islands, aim=aim, deadline=Deadline.of(timeout),
             max_steps=_check_steps(max_steps), filtering=filtering, trace=trace, resume=resume,
             blame=blame, queries=program.queries(queries), lookahead=ahead,
             twist=Path(twist) if twist is not None else None, exchange=exchange,
@@ -202,6 +205,42 @@ def _check_steps(max_steps: int | None) -> int | None:
     if max_steps is not None and max_steps < 0:
         raise CallError(f"a run has 0 steps or more, not {max_steps}", "write --max-steps 1000")
     return max_steps
+
+
+def _check_kinds(
+    program: CalledProgram, options: Mapping[str, Any], model: Any, timeout: Any, queries: Any
+) -> None:
+    """Raises CallError for what a caller in Python gives that is of another kind, and for a
+    parameter of the program among the options of its run."""
+    parameters = [p.name for p in program.info.definition.params]
+    if mistaken := [name for name in options if name in parameters]:
+        given = ", ".join(f"{name}={options[name]!r}" for name in mistaken)
+        raise CallError(
+            f"`{mistaken[0]}` is a parameter of the program, and no option of its run",
+            f"call the program with it: program({given}).run(...)",
+        )
+    if not (
+        model is None or isinstance(model, str | CachedTransformer) or hasattr(model, "forward")
+    ):
+        raise CallError(
+            f"`model` is no language model: {model!r}",
+            'give a name such as "smollm2", or what fkdsl.load_model gave',
+        )
+    if not (timeout is None or isinstance(timeout, int | float | Deadline)):
+        raise CallError(
+            f"a timeout is a number of seconds, not {timeout!r}", "write one such as 60"
+        )
+    if not (queries is None or isinstance(queries, Mapping)):
+        raise CallError(
+            f"`queries` are expressions by name, not {queries!r}",
+            'write queries={"long": "len(value) > 9"}',
+        )
+
+
+def _check_seed(seed: Any) -> int:
+    if not isinstance(seed, Integral):
+        raise CallError(f"a seed is a whole number, not {seed!r}", "write seed=7")
+    return int(seed)
 
 
 def _check_filtering(call: MethodCall, filtering: bool) -> None:

@@ -29,7 +29,7 @@ from fkdsl.api.steering import guessers_of, steering_model
 from fkdsl.api.trace.record import RunRecord, recording
 from fkdsl.base.collector import collecting_seldom
 from fkdsl.base.deadline import DeadlinePassed, until
-from fkdsl.base.errors import BudgetEnded, PopulationDied, ProgramError
+from fkdsl.base.errors import BudgetEnded, CallError, PopulationDied, ProgramError
 from fkdsl.engine.cached_transformer import CachedTransformer
 from fkdsl.inference.island_runner import IslandRunner
 from fkdsl.inference.result import Result
@@ -52,6 +52,8 @@ def run(request: RunRequest, observer: Observer | None = None) -> Result:
     Engines that a run in another thread is using are waited for, for as long as the deadline lets.
     Raises what Program.run raises.
     """
+    if observer is not None and not callable(observer):
+        raise CallError(f"an observer is called with each step: {observer!r} is no function")
     with ExitStack() as stack:
         try:
             with until(request.deadline):

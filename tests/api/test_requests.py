@@ -134,3 +134,26 @@ def test_parameters_may_be_numbers_of_numpy_columns_of_pandas_and_members_of_an_
     with pytest.raises(CallError, match="takes a `str`") as raised:
         fkdsl.parse(ARGUMENTS)(s={"type": "object"})  # a schema, say
     assert "json.dumps" in raised.value.help
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n": 3}, "`n` is a parameter of the program, and no option of its run"),
+        ({"seed": "7"}, "a seed is a whole number, not '7'"),
+        ({"model": 42}, "`model` is no language model: 42"),
+        ({"timeout": "3"}, "a timeout is a number of seconds, not '3'"),
+        ({"queries": ["value"]}, "`queries` are expressions by name"),
+        ({"observer": 3}, "an observer is called with each step"),
+    ],
+)
+def test_what_python_gives_of_another_kind_is_a_mistake_of_the_call(given, message):
+    with pytest.raises(CallError) as raised:
+        fkdsl.parse(TEXT).run("smc", **given)
+    assert message in raised.value.message
+
+
+def test_a_comparison_takes_its_methods_as_a_text_and_prints_a_table():
+    compared = fkdsl.compare(fkdsl.parse(TEXT), "smc, exact", budget=10, runs=2)
+    assert [row.method for row in compared.rows] == ["smc", "exact"]
+    assert str(compared).splitlines()[0].split()[:3] == ["method", "particles", "satisfy"]
