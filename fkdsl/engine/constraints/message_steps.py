@@ -51,6 +51,9 @@ class MessageSteps:
     def at(self, index: int) -> Floats:
         """x of a number of tokens left."""
         if self._last[0] != index:
+            if self._all and (known := self.kept.get(index)) is not None:
+                assert not isinstance(known, tuple)
+                return known
             begin = max(k for k in self.kept if k <= index)
             if begin < index and not self._all:
                 self._leave(index - index % STRETCH)
