@@ -51,9 +51,9 @@ def print_answers(result: Result, format: str, samples: int, top: int | None = N
 
 
 def _figures(answer: Answer, result: Result) -> dict[str, Any]:
-    figures = json_answer(answer, result.is_known(answer))
+    figures = json_answer(answer)
     del figures["value"]
-    return figures
+    return figures if result.is_known(answer) else {**figures, "probability": None}
 
 
 def csv_table(rows: Sequence[tuple[Any, Mapping[str, Any]]]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from fkdsl.api.trace.file import read_trace
 from fkdsl.api.trace.replay import Event, Member, Replay, excerpt, outcome, place
 from fkdsl.base.errors import CallError
-from fkdsl.base.shown import LEAST_SHOWN, one_line, probability_text, shown
+from fkdsl.base.shown import one_line, probability_text, shown
 from fkdsl.cli.output import print_json, say
 from fkdsl.cli.report import settings_text, table
 from fkdsl.inference.result import Answer
@@ -227,19 +227,6 @@ def _cut(text: str, width: int = WIDTH) -> str:
 # ------------------------------------------------------------------------- JSON
 
 
-def _result_json(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of a trace; null for a probability that only says that all particles come from
-    one."""
-    unknown = bool(result.get("sole")) and "posterior" in result
-    if not unknown:
-        return dict(result)
-    answers = [
-        {**a, "probability": None if a["probability"] >= 1.0 - LEAST_SHOWN else a["probability"]}
-        for a in result["posterior"]
-    ]
-    return {**result, "posterior": answers}
-
-
 def replay_json(
     replay: Replay, members: Sequence[Member], chosen: Member | None, path: Sequence[Event]
 ) -> dict[str, Any]:
@@ -251,7 +238,7 @@ def replay_json(
         "finished": replay.finished,
         "steps": max((steps[-1].t for steps in replay.steps_by_island.values()), default=0),
         "log_z": log_z if log_z is not None and math.isfinite(log_z) else None,
-        "result": _result_json(replay.result) or None,
+        "result": dict(replay.result) or None,
         "particles": [
             {
                 "island": m.island,

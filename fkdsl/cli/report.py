@@ -216,7 +216,7 @@ def result_json(result: Result, *, filtering: bool = False) -> dict[str, Any]:
         "log_z_se_by": result.uncertainty.by,
         "log_z_bounds": _json_bounds(result.log_z_bounds),
         "log_z_interval": _json_bounds(result.log_z_interval),
-        "posterior": [json_answer(a, result.is_known(a)) for a in result.posterior],
+        "posterior": [json_answer(a) for a in result.posterior],
         "sole": result.sole,
         "particles": [
             {"value": plain(p.value), "log_weight": p.log_weight, "weight": p.weight}
@@ -255,10 +255,10 @@ def _json_bounds(bounds: tuple[float, float] | None) -> list[float | None] | Non
     return None if bounds is None else [b if math.isfinite(b) else None for b in bounds]
 
 
-def json_answer(a: Answer, known: bool) -> dict[str, Any]:
-    """An answer as JSON has it; null for a probability that is not known."""
+def json_answer(a: Answer) -> dict[str, Any]:
+    """An answer as JSON has it. What is not known of a probability of 1, `sole` says beside."""
     between = {} if a.low is None else {"low": a.low, "high": a.high}
-    return {"value": plain(a.value), "probability": a.probability if known else None, **between}
+    return {"value": plain(a.value), "probability": a.probability, **between}
 
 
 def died_json(program: str, died: PopulationDied) -> dict[str, Any]:

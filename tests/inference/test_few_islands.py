@@ -158,7 +158,7 @@ def test_a_posterior_of_one_surviving_ancestor_says_so_on_its_line():
     assert "█" not in first
     assert str(result).startswith("unknown ")
     assert '<td style="text-align:right">unknown</td>' in result._repr_html_()
-    assert result_json(result)["posterior"][0]["probability"] is None
+    assert result_json(result)["posterior"][0]["probability"] == result.posterior[0].probability
     assert result_json(result)["sole"] == "ancestor"
     assert "the percentages are those of about as many independent draws" in result.notes[0]
 
@@ -167,7 +167,7 @@ def test_a_trace_knows_that_its_answer_rests_on_one_ancestor(tmp_path, capsys):
     path = str(tmp_path / "run.jsonl")
     ONE_LEFT.run(method="smc", particles=16, seed=1, ess=1.0, trace=path)
     assert main(["replay", path, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["result"]["posterior"][0]["probability"] is None
+    assert json.loads(capsys.readouterr().out)["result"]["sole"] == "ancestor"
     answer = report_data(Replay(read_trace(path)))["result"]
     assert (answer["posterior"][0]["probability"], answer["sole"]) == (None, "ancestor")
 
@@ -184,7 +184,8 @@ def test_what_four_decimals_cannot_show_is_no_0_and_no_1():
 
 def test_a_single_particle_knows_no_probability():
     result = ALL_ALIKE.run(method="importance", particles=1, seed=1)
-    assert result_json(result)["posterior"] == [{"value": 1, "probability": None}]
+    assert result_json(result)["posterior"] == [{"value": 1, "probability": 1.0}]
+    assert (result_json(result)["sole"], str(result).split()[0]) == ("particle", "unknown")
     assert ALL_ALIKE.exact().sole == ""
 
 
