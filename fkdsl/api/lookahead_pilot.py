@@ -174,11 +174,11 @@ def _piloted(request: RunRequest, n: int, untried: LookaheadDecision) -> Decided
     try:
         paths = trial_paths(model, rng, n, request.max_steps, trial, ends_early)
     except ProgramError:
-        return Decided(untried, model)
+        return Decided(untried, model.s0)
     if not trial.tilted:
-        return Decided(untried, model)
+        return Decided(untried, model.s0)
     tokens = request.engines.counts()[1] - before
-    return Decided(replace(paths.decision(), particles=2 * n, tokens=tokens), model)
+    return Decided(replace(paths.decision(), particles=2 * n, tokens=tokens), model.s0)
 
 
 @dataclass

@@ -52,7 +52,8 @@ class SteeringModel:
     engines: by declared model name, '' for the default; a Mapping that may load on first use.
     proposals: how draws are made; they change the variance of Z_hat and nothing else (unless they
     are `local`). guessers: who guess at the end of each step what is to come; their guesses change
-    the variance alone too. They do not go with drafts.
+    the variance alone too. They do not go with drafts. s0: the state before the first draw, once
+    there is one: as long as it is kept, the program's prompts are kept in the cache.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class SteeringModel:
         self.arguments = tuple(arguments)
         self.proposals = proposals if proposals is not None else ProposalSettings()
         self._lookaheads = LookaheadCache()
-        self._s0: ProgramState | None = None
+        self.s0: ProgramState | None = None
         self._rounds = Rounds(engines, self.proposals)
         self._lockstep = Lockstep(code, engines, limits, self.proposals)
         drafting = self.proposals.drafting
@@ -93,7 +94,7 @@ class SteeringModel:
         step = ParticleStep(first, self.proposals, self._lookaheads)
         state, log_G = self._run({0: step}, [], "before the first draw")[0]
         # The next island finds the prompts cached, and reads the rows that this one read.
-        self._s0 = state
+        self.s0 = state
         for context in state.contexts:
             self.engines[context.model].keep_row(context.node)
         return [state] * len(rngs), np.full(len(rngs), log_G)
