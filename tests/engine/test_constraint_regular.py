@@ -284,10 +284,13 @@ def bytes_of_texts(tokens, is_in, until, most, closed):
     [
         ((b"a", b".", b"\xc3", b"\xa9", b""), True),
         ((b"a", b".", b"\xe2\x82", b"\xac", b"\xac.", b""), False),
+        ((b"\xac.", b"\xa9", b"\xf0\x9f", b"\xf0", b""), False),
+        ((b"a", b"\xc3", b"\xe2", b"\x82", b"\x82\xac", b""), False),
     ],
 )
 def test_masks_of_bytes_know_how_many_an_unfinished_character_needs(tokens, exact, until, closed):
-    """Exactly, where each token is one byte and characters have two."""
+    """Exactly, where each token is one byte and characters have two. Else no token is refused after
+    which the text can still be completed, or be left by its budget in the middle of a character."""
     most, end = 4, len(tokens) - 1
     vocabulary = Vocabulary(tokens, ends=frozenset({end}))
     for language, is_in in (
