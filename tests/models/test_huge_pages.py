@@ -73,6 +73,29 @@ def test_bytes_stay_as_they_are(tmp_path: Path, of_file: bool) -> None:
         assert _in_huge_pages(begin - 4 * size, begin + len(data)) >= moved >> 10
 
 
+@pytest.mark.parametrize(
+    ("line", "files", "free"),
+    [
+        ("0::/box/run", {"box/memory.max": "900", "box/memory.stat": "file 700\nanon 200"}, 700),
+        ("0::/box/run", {"memory.max": "300", "memory.stat": "anon 500"}, 0),
+        ("0::/box", {"box/memory.max": "max", "box/memory.stat": "anon 500"}, 4096),
+        ("4:memory:/unseen", {"memory.limit_in_bytes": "950", "memory.stat": "total_rss 50"}, 900),
+        ("4:cpu:/", {"memory.limit_in_bytes": "950", "memory.stat": "total_rss 50"}, 4096),
+    ],
+)
+def test_what_a_container_may_take_is_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, files: dict[str, str], free: int
+) -> None:
+    for name, text in {"meminfo": "MemAvailable: 4 kB", "groups": line, **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(huge_pages, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(huge_pages, "_GROUPS", tmp_path / "groups")
+    groups = [(kind, str(tmp_path), *names) for kind, _, *names in huge_pages._MEMORY_GROUPS]
+    monkeypatch.setattr(huge_pages, "_MEMORY_GROUPS", groups)
+    assert huge_pages.available() == free
+
+
 @needs_huge_pages
 def test_weights_are_moved_once_after_some_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[list[Range]] = []

@@ -107,14 +107,14 @@ def both_ways(program, **options):
 
     def watched(self, members, rows):
         ends = step(self, members, rows)
-        moved.extend(x for x in ends if isinstance(x, tuple))
+        moved.append(sum(isinstance(x, tuple) for x in ends))  # a kept state keeps its rows
         return ends
 
     with patch.object(Lockstep, "step", watched):
         together = steps_of(program, **options)
     with patch.object(Lockstep, "members", lambda *_: Members()):
         alone = steps_of(program, **options)
-    return together, alone, len(moved)
+    return together, alone, sum(moved)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,11 @@ LEAST = 16 << 20
 """Bytes of weights from which on it is worth it: fewer stay in the processor's caches."""
 SPARE = 1 << 30
 """Bytes of memory that must stay free when what a file holds is copied."""
+_MEMINFO, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup")
+_MEMORY_GROUPS = (  # of both versions: the controller, where its groups are, files and field there
+    ("", "/sys/fs/cgroup", "memory.max", "anon"),
+    ("memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "total_rss"),
+)
 _ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 _HUGEPAGE, _COLLAPSE = 14, 25  # advice of <linux/mman.h>
@@ -168,14 +174,33 @@ def without(ranges: Iterable[Range], others: Sequence[Range]) -> list[Range]:
 
 
 def available() -> int:
-    """Bytes of memory that are free for new purposes; 0 where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    return 0
+    """Bytes of memory that are free for new purposes, in the process's control group (a container,
+    say) too; 0 where the system does not say."""
+    free = 0
+    with suppress(OSError, ValueError):
+        free = 1024 * (_field(_MEMINFO, "MemAvailable:") or 0)
+    return min([free, *_left_to_groups()])
+
+
+def _left_to_groups() -> Iterator[int]:
+    """Bytes below the limit of each control group that the process is in, what the system may take
+    back at any time not counted."""
+    with suppress(OSError, ValueError):
+        for line in _GROUPS.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            for kind, root, limit, used in _MEMORY_GROUPS:
+                if kind in kinds.split(","):
+                    group = Path(root, path.lstrip("/"))
+                    for folder in (group, *group.parents[: len(Path(path).parts) - 1]):
+                        with suppress(OSError, ValueError):  # no limit, or not to be seen from here
+                            most = int((folder / limit).read_text())
+                            yield max(most - (_field(folder / "memory.stat", used) or 0), 0)
+
+
+def _field(path: Path, name: str) -> int | None:
+    """The number behind a name in a file of the system."""
+    rows = (line.split() for line in path.read_text().splitlines())
+    return next((int(row[1]) for row in rows if row and row[0] == name), None)
 
 
 @cache
