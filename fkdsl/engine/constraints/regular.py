@@ -22,12 +22,7 @@ from fkdsl.engine.constraints.least_tokens import LeastTokens, costs, least_from
 from fkdsl.engine.constraints.token_classes import Behaviours, ClassTree, distances
 from fkdsl.engine.constraints.tokens import Ints, token_tree
 from fkdsl.engine.constraints.tokens_left import TokensLeft, is_spent, suffices
-from fkdsl.engine.constraints.unfinished_characters import (
-    MOST_LEFT,
-    Unfinished,
-    bytes_left,
-    piece_classes,
-)
+from fkdsl.engine.constraints.unfinished_characters import MOST_LEFT, Unfinished, piece_classes
 from fkdsl.engine.prefix_tree import Context
 from fkdsl.models.vocabulary import Vocabulary
 
@@ -230,16 +225,15 @@ class RegularMasks:
 
     def _broken(self, pending: bytes) -> dict[tuple[str, bytes], list[int]]:
         """The tokens that are not whole characters, grouped by what they and the pending bytes
-        before them give: whole characters, and the bytes of an unfinished one. Bytes that may
-        become characters of the same classes by as many more bytes are represented by the first of
-        them."""
+        before them give: whole characters, and the bytes of an unfinished one, of which the
+        first of a kind stands for all."""
         if pending not in self._groups:
             groups: dict[tuple[str, bytes], list[int]] = {}
             for i in self.tree.broken:
                 decoder = codecs.getincrementaldecoder("utf-8")("replace")
                 text = decoder.decode(pending + self.vocabulary.tokens[i])
                 unfinished = decoder.getstate()[0]
-                kind = self.unfinished.classes(unfinished), bytes_left(unfinished)
+                kind = self.unfinished.kind(unfinished)
                 groups.setdefault((text, self._alike.setdefault(kind, unfinished)), []).append(i)
             self._groups[pending] = groups
         return self._groups[pending]

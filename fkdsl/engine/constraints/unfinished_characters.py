@@ -69,6 +69,10 @@ class Unfinished:
         between = self._partition.classes_between(*completions(pending))
         return frozenset({self.replaced, *between})
 
+    def kind(self, pending: bytes) -> tuple[frozenset[int], int]:
+        """All that the methods here ask of it: those that are alike go on alike."""
+        return self.classes(pending), bytes_left(pending)
+
     def tokens(self, pending: bytes) -> int:
         """The fewest tokens that finish it, as far as it is known."""
         return 0 if self._run is None else -(-bytes_left(pending) // self._run)
