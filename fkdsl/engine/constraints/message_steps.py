@@ -55,9 +55,9 @@ class MessageSteps:
                 assert not isinstance(known, tuple)
                 return known
             begin = max(k for k in self.kept if k <= index)
+            x = self._unpacked(begin)
             if begin < index and not self._all:
                 self._leave(index - index % STRETCH)
-            x = self._unpacked(begin)
             for made in range(begin + 1, index + 1):
                 check()
                 x = self._keep(made, self._step(x, made), index)
