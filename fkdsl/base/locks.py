@@ -93,10 +93,23 @@ def _taken(shared: Any) -> threading.RLock:
     return turn
 
 
+class _Turn:
+    """The lock of an object's turns. A copy that is made in another place has one of its own, so
+    that the object can be pickled as before."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
+        return _Turn, ()
+
+
 def _turn_of(shared: Any) -> threading.RLock:
     known: dict[str, Any] | None = getattr(shared, "__dict__", None)
     if type(known) is not dict:
         return _others
-    turn: threading.RLock | None = known.get("_turn")
+    turn: _Turn | None = known.get("_turn")
     # setdefault, so that two threads that come first get the same lock.
-    return turn if turn is not None else known.setdefault("_turn", threading.RLock())
+    return (turn if turn is not None else known.setdefault("_turn", _Turn())).lock

@@ -37,6 +37,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fkdsl.base.errors import CallError
+from fkdsl.base.locks import in_turn
 from fkdsl.base.logspace import Floats
 from fkdsl.engine.byte_beam import Beam, BeamSegment, Item, LostMass, rescaled
 from fkdsl.engine.byte_trie import END_SYMBOL, VIEW_SYMBOLS, VIEW_VOCABULARY, byte_trie
@@ -289,7 +290,8 @@ class ByteView:
         """The contexts along the tokenizer's own tokens of some bytes, after the heaviest item of
         the beam that has no token in progress."""
         whole = [item.context for item in beam.items if item.p is None][:1]
-        tokens = self.engine.model.encode(raw.decode("utf-8", "ignore"))[:-1]
+        model = self.engine.model
+        tokens = in_turn(model, model.encode, raw.decode("utf-8", "ignore"))[:-1]
         return [self.engine.extend(c, tokens[: n + 1]) for c in whole for n in range(len(tokens))]
 
     def _computable(self, context: Context) -> Context:

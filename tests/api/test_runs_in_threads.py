@@ -1,6 +1,8 @@
 """Runs in several threads on one loaded model, or one engine, have the answers that each has
 alone."""
 
+import copy
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +64,13 @@ def test_a_model_that_writes_into_its_own_buffers_is_used_by_one_thread_at_a_tim
     model = Watched("m", ROWS)
     answers_in_threads(model)
     assert model.most > 1  # the test above can fail
+
+
+def test_a_model_that_has_run_can_be_pickled_and_copied_as_before():
+    model = Watched("m", ROWS)
+    answers_in_threads(model, range(1))
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        assert answers_in_threads(other, range(2)) == answers_in_threads(model, range(2))
 
 
 def test_runs_on_the_tiny_decoder_in_threads_are_those_alone():
