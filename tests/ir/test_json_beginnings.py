@@ -217,6 +217,31 @@ def test_nothing_is_asked_early_where_no_condition_refuses_a_name_that_comes_twi
     assert ".json_known" in str(program("v.a + 1 != v.b")().ir())
 
 
+@pytest.mark.parametrize("made", ["lower(s)", 'replace(s, "A", "a")'])
+def test_nothing_is_asked_early_where_two_names_become_one(made):
+    """The last of the two counts, and the text itself has each name once."""
+    text = f"""
+model m = table:
+    "" -> '{{"A": ': 1.0
+    '{{"A": ' -> "1": 0.5, "2": 0.5
+    '{{"A": 1' -> ', "a": ': 1.0
+    '{{"A": 2' -> ', "a": ': 1.0
+    '{{"A": 1, "a": ' -> "2}}": 1.0
+    '{{"A": 2, "a": ' -> "1}}": 1.0
+    "}}" -> EOS: 1.0
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=9)
+    condition valid_json(s, schema='{{"type": "object"}}')
+    v = parse_json({made})
+    condition v.a == 2
+    return s
+"""
+    for variant in (fkdsl.parse(text)(), fkdsl.parse(text)().without()):
+        assert_same_masses(exact_measure(variant.feynman_kac()), {'{"A": 1, "a": 2}': 0.5})
+
+
 def test_an_extern_is_not_called_at_every_token(tmp_path):
     (tmp_path / "own.py").write_text("def odd(n):\n    return n % 2 > 0\n", "utf-8")
     text = 'extern def odd(n: int) -> bool from "own.py"\n' + PROGRAM

@@ -1,6 +1,7 @@
 """What is known of a beginning of a JSON text stays, however the text goes on."""
 
 import json
+import math
 from random import Random
 
 import pytest
@@ -106,6 +107,12 @@ def test_no_way_to_write_a_number_is_refused(text, value, whole):
 )
 def test_what_cannot_come_to_equal_a_value_is_seen(text, value, whole):
     assert not may_equal(f'[{{"x": {text}', (0, "x"), value, whole=whole)
+
+
+def test_numbers_beyond_floats_say_nothing():
+    for value in (math.inf, -math.inf, math.nan, 1.7976931348623157e308, 10**5000, -(10**400)):
+        for whole in (False, True):
+            assert may_equal('{"n": 1', ("n",), value, whole)
 
 
 def test_half_an_escape_or_character_says_nothing():

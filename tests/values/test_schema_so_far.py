@@ -10,7 +10,7 @@ from fkdsl.values.library.schema_so_far import may_fit
 from fkdsl.values.library.schemas import validator_of
 from fkdsl.values.library.validation import validates
 
-DRAFTS = ["2020-12", "draft-07", "draft-04"]
+DRAFTS = ["2020-12", "draft-07", "draft-04", "draft-03"]
 NAMES = "abc"
 
 
@@ -91,7 +91,7 @@ def test_what_is_refused_of_a_beginning_fits_in_no_case(draft):
                 assert not fits, (text, written, at)
             elif fits:
                 assert may_fit(written, text)
-    assert refused > 15
+    assert refused > 12
 
 
 @pytest.mark.parametrize(

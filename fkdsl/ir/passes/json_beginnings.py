@@ -7,7 +7,8 @@ complete (values/library/json_so_far.py).
     sum(i.price for i in p.items) == p.total once the items are complete, of each digit of the total
 
 A text in which a name stands twice keeps the first value no longer than the second one comes. So
-these checks serve only where `valid_json`, which refuses it, is a condition on the same text.
+these checks serve only where `valid_json`, which refuses it, is a condition on the same text, and
+where the text that is read has the names of that text.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def json_path(e: ir.Expr, text: int) -> tuple[ir.Expr, Path] | None:
     """(a beginning of the JSON text, how an expression goes to a value in it); None for others, and
     for places that are counted from a list's end."""
     match e:
-        case ir.Builtin(name="parse_json", args=(s, *_)):
+        case ir.Builtin(name="parse_json", args=(s, *_)) if _keeps_names(s):
             source = beginning(s, text)
             return None if source is None else (source, ())
         case ir.Operate(operator="attribute" | "index", args=(of, ir.Const(value=step))):
@@ -44,6 +45,19 @@ def json_path(e: ir.Expr, text: int) -> tuple[ir.Expr, Path] | None:
             outer = json_path(of, text)
             return None if outer is None else (outer[0], (*outer[1], step))
     return None
+
+
+def _keeps_names(s: ir.Expr) -> bool:
+    """Whether names in a JSON text that is made of another one differ where they did. `lower` and
+    `replace` make one name of two."""
+    match s:
+        case ir.Local():
+            return True
+        case ir.Builtin(name="strip", args=(inner, ir.Const(value=""))):
+            return _keeps_names(inner)
+        case ir.Operate(operator="add", args=(_, inner)):
+            return _keeps_names(inner)
+    return False
 
 
 def items_so_far(e: ir.Expr, text: int) -> ir.Expr | None:

@@ -33,6 +33,8 @@ Path = tuple[str | int, ...]
 """How to go from a value to one in it: names of properties, and places in lists from 0 on."""
 LONGEST = 20_000
 """Most characters of a text that is looked at; of a longer one nothing is known."""
+LARGEST = 1e300
+"""Numbers up to which it is looked at how they are written."""
 DEEPEST = 100
 """Most levels of lists and objects that are looked into."""
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -241,7 +243,8 @@ def may_equal(text: str, path: Path, value: Any, whole: bool = False) -> bool:
     if isinstance(value, bool):
         return written[0] not in "tf" or (written[0] == "t") == value
     if isinstance(value, int | float) and written[0] in "-0123456789":
-        return _may_be(written, value, whole)
+        # Of those beyond floats no more is known than that they are numbers.
+        return not abs(value) < LARGEST or _may_be(written, value, whole)
     return True
 
 
@@ -281,7 +284,7 @@ def _may_be(written: str, value: float, whole: bool) -> bool:
             return False
         return str(int(value)).startswith(written) or (value == 0 and "-0".startswith(written))
     match = _DIGITS.fullmatch(written)
-    if match is None or not math.isfinite(value) or value == 0:
+    if match is None or value == 0:
         return True  # it has an exponent, or what is left may be too small to count
     from decimal import Decimal
 
@@ -290,10 +293,7 @@ def _may_be(written: str, value: float, whole: bool) -> bool:
         return not sign or value < 0
     if (sign == "-") != (value < 0):
         return False
-    try:
-        near = [math.nextafter(abs(float(value)), to) for to in (0.0, math.inf)]
-    except OverflowError:
-        return True
+    near = [math.nextafter(abs(float(value)), to) for to in (0.0, math.inf)]
     least, most = (Decimal(x).as_tuple() for x in near)
     if len(least.digits) + int(least.exponent) != len(most.digits) + int(most.exponent):
         return True  # a power of ten lies between

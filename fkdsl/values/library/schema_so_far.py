@@ -95,10 +95,9 @@ class _Asked:
     def applied(self, validator: Any, value: Open) -> Iterator[bool]:
         """Of the subschemas that apply to the value itself."""
         schema = validator.schema
-        yield all(self.may(_inner(validator, part), value) for part in schema.get("allOf", ()))
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                yield any(self.may(_inner(validator, part), value) for part in schema[keyword])
+        for keyword, enough in (("allOf", all), ("anyOf", any), ("oneOf", any)):
+            if keyword in schema and keyword in validator.VALIDATORS:
+                yield enough(self.may(_inner(validator, part), value) for part in schema[keyword])
         test = schema.get("if")
         if "if" in validator.VALIDATORS and _is_decided(test, value.known):
             then = "then" if _inner(validator, test).is_valid(value.known) else "else"
