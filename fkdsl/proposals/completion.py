@@ -15,7 +15,6 @@ far it is to be trusted (trust.py): a text chooses its b at its first token.
 from __future__ import annotations
 
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
@@ -25,6 +24,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from fkdsl.base.kept import kept
+from fkdsl.base.locks import taking_turns
 from fkdsl.base.logspace import Floats
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.cached_transformer import Context
@@ -86,12 +86,11 @@ def kept_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
 
 
 _USED: WeakValueDictionary[tuple[Way, Surrogate], BackwardMessages] = WeakValueDictionary()
-_USED_LOCK = threading.Lock()
 
 
 def used_messages(way: Way, surrogate: Surrogate) -> BackwardMessages:
     """Those that a run has which is still going on, or new ones: a pilot's are its run's."""
-    with _USED_LOCK:
+    with taking_turns(surrogate):  # to make them may take a second
         messages = _USED.get((way, surrogate))
         if messages is None:
             messages = _USED[way, surrogate] = BackwardMessages(way, surrogate)

@@ -2,11 +2,15 @@
 paths, in plain Python."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
+from fkdsl.base.deadline import Deadline, DeadlinePassed
+from fkdsl.base.deadline import until as until_deadline
+from fkdsl.base.locks import taking_turns
 from fkdsl.engine.constraints import backward, message_steps, regular
 from fkdsl.engine.constraints.backward import (
     BackwardMessages,
@@ -22,6 +26,7 @@ from fkdsl.engine.constraints.regular import RegularMasks
 from fkdsl.engine.constraints.token_classes import Behaviours
 from fkdsl.models.surrogate.model import Surrogate
 from fkdsl.models.vocabulary import Vocabulary
+from fkdsl.proposals.completion import used_messages
 
 TOKENS = (b"a", b"b", b"ab", b".", b"b\na", b"")
 END = 5
@@ -215,6 +220,24 @@ def test_messages_of_which_not_all_are_kept_are_the_same_in_any_order(pattern, u
     again = BackwardMessages(Way(masks), surrogate())
     for n in (3, 15, 20, 5, 29, 11, 12, 0, 17):  # in another order they are these, to the last bit
         assert again.moved(n).tolist() == few.moved(n).tolist() == found[n].tolist()
+
+
+def test_who_waits_for_messages_of_another_thread_heeds_its_deadline():
+    masks, model = make_constraint(Matches("[ab]{3}"), "", VOCABULARY).regular, surrogate()
+    way = Way(masks)
+    messages = used_messages(way, model)
+    for taken, call in (
+        (messages, lambda: messages.moved(3)),
+        (model, lambda: used_messages(way, model)),
+    ):
+        with ThreadPoolExecutor(1) as pool, taking_turns(taken):
+
+            def late(call=call):
+                with pytest.raises(DeadlinePassed), until_deadline(Deadline(0.01)):
+                    call()
+
+            pool.submit(late).result(10)
+        call()
 
 
 @pytest.mark.parametrize(("pattern", "until"), CASES)

@@ -21,7 +21,6 @@ Unfinished characters are estimated
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fkdsl.base.deadline import check
-from fkdsl.base.locks import locked
+from fkdsl.base.locks import in_turn
 from fkdsl.base.quick_dataclass import dataclass
 from fkdsl.engine.constraints.automaton import DEAD, Automaton
 from fkdsl.engine.constraints.message_steps import MessageSteps, kept_numbers, product
@@ -124,7 +123,7 @@ class BackwardMessages:
 
     def __init__(self, way: Way, surrogate: Surrogate) -> None:
         masks, by_end, self._each_token = way.masks, way.by_end, way.each_token
-        self.masks, self.surrogate, self.lock = masks, surrogate, threading.RLock()
+        self.masks, self.surrogate = masks, surrogate
         self.by_token = surrogate.emission.T  # (V, H)
         self._transition = surrogate.transition.astype(np.float64)
         self._size = masks.automaton.size
@@ -186,10 +185,10 @@ class BackwardMessages:
         """K, the number of different things that a token can do."""
         return int(self._behaviours.after.shape[1])
 
-    @locked
     def moved(self, tokens_left: int) -> Floats:
-        """(S + 1, H): A M_l, from the hidden state that emitted the last token on."""
-        return self._steps.at(tokens_left)
+        """(S + 1, H): A M_l, from the hidden state that emitted the last token on. One thread at a
+        time makes them, which may take seconds."""
+        return in_turn(self, self._steps.at, tokens_left)
 
     def _one_more(self, fewer: Floats, tokens_left: int) -> Floats:
         """A M_l of A M_{l-1}."""
