@@ -125,3 +125,8 @@ def test_a_schema_that_takes_long_is_asked_once(monkeypatch):
     assert may_fit("[1, 2,", schema)
     assert schema in schema_so_far._slow
     assert may_fit("[1, 1,", schema)
+
+
+def test_of_a_schema_that_proves_to_be_wrong_nothing_is_known():
+    for wrong in ({"$dynamicRef": "#x"}, {"not": {"$dynamicRef": "#x"}}):
+        assert may_fit('{"a": 1, "b"', json.dumps({"properties": {"a": wrong}}))

@@ -57,13 +57,15 @@ def may_fit(text: str, schema: str) -> bool:
     validator = validator_of(schema)
     if validator is None or schema in _slow:
         return True
+    from referencing.exceptions import Unresolvable
+
     try:
         with working(SECONDS) as work:
             return _Asked(work).may(validator, so_far.so_far(text))
     except OutOfTime:
         _slow.add(schema)
-    except (RecursionError, LookupError, ValueError):
-        pass
+    except (RecursionError, LookupError, ValueError, Unresolvable, re.error):
+        pass  # the schema is wrong, which `valid_json` says of the whole text
     return True
 
 
