@@ -64,7 +64,8 @@ def answers(
         if q.level is None:
             event = numbers.is_event(q.name)
             estimates[q.name] = result.mean_of(y, event=event)
-            if result.uncertainty.by in ("exact", "none") or np.ptp(y) > 0.0:
+            by = result.uncertainty.by
+            if by == "exact" or (by == "none" and not result.sole) or np.ptp(y) > 0.0:
                 continue
             if not certain(q, float(y[0]), event):
                 notes.append(_same_everywhere(q.name, event, result))

@@ -300,7 +300,8 @@ def _written(value: Any) -> str:
 
 
 def merged_answers(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
-    """Answers with the probabilities of equal values added, most probable first."""
+    """Answers with the probabilities of equal values added, most probable first; what is more than
+    1 by rounding is 1."""
     first: dict[Hashable, Any] = {}
     total: dict[Hashable, float] = {}
     for value, p in pairs:
@@ -308,7 +309,9 @@ def merged_answers(pairs: Iterable[tuple[Any, float]]) -> tuple[Answer, ...]:
         first.setdefault(key, value)
         total[key] = total.get(key, 0.0) + p
     return tuple(
-        sorted((Answer(first[k], p) for k, p in total.items()), key=lambda a: -a.probability)
+        sorted(
+            (Answer(first[k], min(p, 1.0)) for k, p in total.items()), key=lambda a: -a.probability
+        )
     )
 
 

@@ -68,6 +68,17 @@ def test_an_answer_that_all_particles_give_is_not_certain():
         assert not any("same for all" in n for n in result.notes)
 
 
+def test_an_answer_of_one_particle_alone_is_not_known():
+    """A single draw says nothing of a probability: its interval is all of 0 to 1."""
+    queries = {"never": 'value == "01" and ones(value) > 1', "two": "len(value)"}
+    result = fkdsl.parse(BITS).run("importance", particles=1, queries=queries)
+    assert result.queries["never"].interval == (0.0, 1.0)
+    assert [n.split(",")[0] for n in result.notes if n.startswith("`")] == [
+        f"`{name}` is known of one surviving particle alone"
+        for name in ("first", "number", *queries)
+    ]
+
+
 def test_an_answer_that_a_condition_makes_certain_is_not_doubted():
     start = BITS.split("def ones")[0] + "program p(n: int = 2) -> str:\n" + '    lm = prompt("")\n'
     text = start + '    s ~ text(lm, max_tokens=n)\n    condition contains(s, "1")\n    return s\n'

@@ -11,6 +11,7 @@ import pytest
 import fkdsl
 from fkdsl.cli.main import main
 from fkdsl.cli.report import result_json
+from fkdsl.inference.result import merged_answers
 
 LISTS = """
 program p() -> list[bool]:
@@ -159,3 +160,9 @@ def test_an_answer_and_a_result_become_json():
     value = fkdsl.plain(result.posterior[0].value)
     assert json.loads(json.dumps(value)) == {"a": [1, False], "b": {"c": "d"}}
     assert json.loads(json.dumps(fkdsl.result_json(result)))["posterior"][0]["value"] == value
+
+
+def test_no_probability_is_above_one():
+    """Weights that are rounded add up to a little more."""
+    (answer,) = merged_answers([("a", 0.5), ("a", 0.5000000000000002)])
+    assert answer.probability == 1.0
