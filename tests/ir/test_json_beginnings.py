@@ -242,6 +242,29 @@ program p() -> str:
         assert_same_masses(exact_measure(variant.feynman_kac()), {'{"A": 1, "a": 2}': 0.5})
 
 
+def test_nothing_is_asked_early_of_a_text_with_something_else_before_it():
+    """`{"y": 1, "x": 2}` has each name once, `{"x": 1, "x": 2}` has not."""
+    text = """
+model m = table:
+    "" -> "1": 1.0
+    "1" -> ', "x": ': 1.0
+    '1, "x": ' -> "2}": 1.0
+    "}" -> EOS: 1.0
+
+program p() -> str:
+    lm = prompt("")
+    s ~ text(lm, max_tokens=9)
+    condition valid_json('{"y": ' + s, schema='{"type": "object"}')
+    v = parse_json('{"x": ' + s)
+    condition v.x == 2
+    return s
+"""
+    for variant in (fkdsl.parse(text)(), fkdsl.parse(text)().without()):
+        assert_same_masses(exact_measure(variant.feynman_kac()), {'1, "x": 2}': 1.0})
+    same = text.replace("'{\"x\": ' + s", "'{\"y\": ' + s").replace("v.x == 2", "v.x != v.y")
+    assert ".json_known" in str(fkdsl.parse(same)().ir())
+
+
 def test_an_extern_is_not_called_at_every_token(tmp_path):
     (tmp_path / "own.py").write_text("def odd(n):\n    return n % 2 > 0\n", "utf-8")
     text = 'extern def odd(n: int) -> bool from "own.py"\n' + PROGRAM

@@ -160,6 +160,19 @@ def looks_at_json(e: ir.Expr) -> bool:
     return any(isinstance(p, ir.Builtin) and p.name in CHECKS for p in subexpressions(e))
 
 
+def texts_before(e: ir.Expr) -> set[ir.Expr | None]:
+    """What stands before a text in the JSON texts whose beginnings an expression looks at; None for
+    nothing."""
+    found: set[ir.Expr | None] = set()
+    for part in subexpressions(e):
+        match part:
+            case ir.Builtin(name=name, args=(ir.Operate(args=(before, _)), *_)) if name in CHECKS:
+                found.add(before)
+            case ir.Builtin(name=name) if name in CHECKS:
+                found.add(None)
+    return found
+
+
 def with_whole_numbers(e: ir.Expr, is_whole: Callable[[Path], bool]) -> ir.Expr:
     """A check in which it is said of which values it is known that they are whole numbers."""
 

@@ -24,7 +24,12 @@ from fkdsl.ir.passes.constant import (
 )
 from fkdsl.ir.passes.early import early_form
 from fkdsl.ir.passes.inline import inlined
-from fkdsl.ir.passes.json_beginnings import compares_numbers, looks_at_json, with_whole_numbers
+from fkdsl.ir.passes.json_beginnings import (
+    compares_numbers,
+    looks_at_json,
+    texts_before,
+    with_whole_numbers,
+)
 from fkdsl.ir.passes.reading import conjuncts
 from fkdsl.ir.passes.regular import language_of
 from fkdsl.ir.passes.views import has_json_test
@@ -131,6 +136,13 @@ def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
                 early.append((span, guidance.early[i]))
             elif i in weak and span in followed:
                 guidance.unfollowed.setdefault(span, {})[weak[i]] = None
+        before = {
+            e.args[0] if isinstance(e, ir.Builtin) and e.name == ".after" else None for e in schemas
+        }
+        lost = dict.fromkeys(span for span, e in early if not texts_before(e) <= before)
+        early = [(span, e) for span, e in early if span not in lost]
+        tested = {span for span, _ in guidance.languages}
+        guidance.unused += [Absorbed(span, ONLY_AT_THE_END) for span in lost if span not in tested]
         whole = whole_numbers(schemas, settings.folders)
         guidance.checks += [(span, with_whole_numbers(e, whole)) for span, e in early]
     asked = {span for span, _ in guidance.checks}
