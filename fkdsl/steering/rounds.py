@@ -111,7 +111,6 @@ class Rounds:
                 for particle in askers[node]:
                     particle.rows[node] = row
         if not requests:  # all go in lock step
-            self._parts = {}
             return served
         draws = [step.draw for step, _ in requests if step.draw is not None]
         self.filter_texts(draws)

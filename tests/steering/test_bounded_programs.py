@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fkdsl
+from fkdsl.base.errors import CallError
 from fkdsl.base.random import KeyedRng, weighted
 from fkdsl.inference.enumeration import EnumeratingRng, expectation
 from fkdsl.inference.search.exact import exact
@@ -158,7 +159,7 @@ def test_filtering_goes_level_by_level():
     )
     result = program.run("exact", model=WIDE, filtering=True)
     assert len(result.filtering) == 2
-    with pytest.raises(fkdsl.api.program.CallError, match="level by level"):
+    with pytest.raises(CallError, match="level by level"):
         program.run("exact", model=WIDE, filtering=True, max_tokens=10)
 
 

@@ -107,7 +107,8 @@ def _smc_steps(
 
 SMC = Method(
     name="smc",
-    doc="one draw each; resampled before a step when ESS < ess * N",
+    doc="one draw each; resampled before a step when ESS < ess * N (ess=1: before each step but "
+    "where all weights are equal; ess=0: never)",
     options={
         "particles": PARTICLES,
         "ess": ESS,
