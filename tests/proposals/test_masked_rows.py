@@ -96,8 +96,7 @@ def test_a_row_that_continues_asks_about_is_read_once():
         CachedTransformer,
         "masked_block_sums",
         lambda self, rows, masks: (
-            asked.extend(zip(rows, masks, strict=True))
-            or masked_sums_of(self, rows, masks)
+            asked.extend(zip(rows, masks, strict=True)) or masked_sums_of(self, rows, masks)
         ),
     ):
         together = fkdsl.parse(text).run("smc", model=model, particles=6, seed=1)
