@@ -120,7 +120,7 @@ def test_parameters_may_be_numbers_of_numpy_columns_of_pandas_and_members_of_an_
     class Colour(enum.StrEnum):
         red = "red"
 
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the extra `notebook`")
     row = pandas.DataFrame({"n": [3], "x": [0.5], "yes": [True]}).iloc[0]
     program = fkdsl.parse(ARGUMENTS)(
         n=np.int64(row.n), x=np.float32(row.x), yes=np.bool_(row.yes), s=Colour.red,

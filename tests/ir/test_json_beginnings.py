@@ -274,3 +274,13 @@ def test_an_extern_is_not_called_at_every_token(tmp_path):
     assert ".json_known" in str(
         program("v.a + 0 * v.b != 7", text, folder=tmp_path, allow_extern=True)().ir()
     )
+
+
+def test_a_grammar_refuses_no_name_that_comes_twice():
+    """So nothing is asked early beside one, with or without a text before."""
+    for before in ("", '"" + ', 'lm.text[:0] + "" + '):
+        grammar = r"start: /.+/"
+        text = PROGRAM.replace(
+            "valid_json(s, schema='SCHEMA')", f"parses({before}s, grammar='{grammar}')"
+        ).replace("parse_json(s)", f"parse_json({before}s)")
+        assert ".json_known" not in str(program("v.a + 1 != v.b", text)().ir())

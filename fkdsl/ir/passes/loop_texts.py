@@ -27,7 +27,7 @@ from fkdsl.ir.passes.text_guidance import (
     Guidance,
     Settings,
     add_guidance,
-    leave_lone_comparisons,
+    sort_json_tests,
 )
 from fkdsl.ir.passes.tokens_after import TokensAfter, may_extend, tokens_after
 from fkdsl.ir.passes.views import has_grammar
@@ -92,7 +92,7 @@ class _Loops:
             met = Met(part.span, part.test)
             add_guidance(self.program, guidance, met, self.text, self.settings)
         for guidance in (known, unknown):
-            leave_lone_comparisons(guidance, self.settings)
+            sort_json_tests(guidance, self.settings)
         checks = self.own([*known.checks, *unknown.checks])
         text = _text_of(draw.span, context)
         behind = [

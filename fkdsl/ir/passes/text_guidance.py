@@ -40,8 +40,6 @@ ONLY_AT_THE_END = (
     "it decides the last token only; guide the text by what it implies: a pattern, a grammar, "
     "a bound on words or length"
 )
-SCHEMAS = (".json", ".json_stripped", ".after")
-"""Languages of a text whose conditions refuse what is no JSON."""
 IN_NO_SCHEMA = "a test of a value in a JSON text that its schema cannot say"
 SOMETIMES_EARLY = ("`if` at ", UNKNOWN)
 """How parts of a schema begin that may be known before the text is complete."""
@@ -111,15 +109,15 @@ def guidance_of(
             add_guidance(program, guidance, met, target, settings)
         else:
             guidance.unused.append(Absorbed(met.span, met.why_not))
-    leave_lone_comparisons(guidance, settings)
+    sort_json_tests(guidance, settings)
     return guidance
 
 
-def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
+def sort_json_tests(guidance: Guidance, settings: Settings) -> None:
     """Leaves tests of values in a JSON text to the end where no schema is beside them, which masks
     would follow them by, or where they are known to narrow none. Beside a schema these are asked as
     soon as their values are complete, and so are those that masks follow in part."""
-    schemas = [e for _, e in guidance.languages if _is(e, *SCHEMAS)]
+    schemas = [e for _, e in guidance.languages if _is_schema(e)]
     early = [(span, e) for span, e in guidance.checks if looks_at_json(e)]
     guidance.checks = [(span, e) for span, e in guidance.checks if not looks_at_json(e)]
     if not schemas:
@@ -155,8 +153,17 @@ def leave_lone_comparisons(guidance: Guidance, settings: Settings) -> None:
             guidance.unused.append(Absorbed(span, ONLY_AT_THE_END))
 
 
-def _is(e: ir.Expr, *names: str) -> bool:
-    return isinstance(e, ir.Builtin) and e.name in names
+def _is_schema(e: ir.Expr) -> bool:
+    """Whether it is the language of a `valid_json` of the text, perhaps with something around."""
+    match e:
+        case (
+            ir.Builtin(name=".after", args=(_, inner))
+            | ir.Builtin(name=".json_stripped", args=(inner,))
+        ):
+            return _is_schema(inner)
+        case ir.Builtin(name=name):
+            return name == ".json"
+    return False
 
 
 def add_guidance(

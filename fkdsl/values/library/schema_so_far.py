@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Any
 
 from fkdsl.base.deadline import OutOfTime
+from fkdsl.engine.constraints.weaker_schemas import OLD_DRAFTS
 from fkdsl.values.library import json_so_far as so_far
 from fkdsl.values.library.json_so_far import NOT_KNOWN, Open, Unfinished
 from fkdsl.values.library.schemas import validator_of
@@ -29,11 +30,11 @@ from fkdsl.values.library.validation import Validation, all_distinct, search, wo
 
 SECONDS = 0.5
 """CPU time for one text; a schema that takes longer is not asked again."""
-OLD_DRAFTS = ("draft-03", "draft-04", "draft-06", "draft-07")
-"""Drafts in which keywords beside a `$ref` are ignored."""
 OF_THE_WHOLE = re.compile(r"(`\w+`) at \$(\.(allOf|anyOf|oneOf)\[\d+\])*")
 SEEN = ("`uniqueItems`", "`propertyNames`", "`patternProperties`")
 """Keywords that are asked of a list or object before it is closed."""
+MOST_SLOW = 64
+"""Such schemas that are remembered."""
 _slow: set[str] = set()
 
 
@@ -63,6 +64,8 @@ def may_fit(text: str, schema: str) -> bool:
         with working(SECONDS) as work:
             return _Asked(work).may(validator, so_far.so_far(text))
     except OutOfTime:
+        if len(_slow) >= MOST_SLOW:
+            _slow.clear()
         _slow.add(schema)
     except (RecursionError, LookupError, ValueError, Unresolvable, re.error):
         pass  # the schema is wrong, which `valid_json` says of the whole text
